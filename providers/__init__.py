@@ -1,0 +1,1 @@
+"""E-mail providers: what they need, how they are asked, and what their answers mean."""

@@ -1,0 +1,45 @@
+"""The values that pass between Steadpost and a provider."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One mailbox: a bare `email` (local part and domain, either may be non-ASCII) and a display name."""
+
+    email: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """One message as a provider is asked to carry it, for one attempt.
+
+    `attempt_id` (letters, digits, `_` and `-`) goes into the field that the provider echoes in its
+    webhooks. `headers` are pairs in the order given; no name occurs that a provider writes itself.
+    At least one of `text` and `html` is set, and `to`, `cc` and `bcc` hold at least one address
+    together (`to` alone may be empty).
+    """
+
+    attempt_id: str
+    sender: Address
+    to: tuple[Address, ...]
+    cc: tuple[Address, ...]
+    bcc: tuple[Address, ...]
+    reply_to: tuple[Address, ...]
+    subject: str
+    text: str | None
+    html: str | None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def recipients(self) -> tuple[Address, ...]:
+        """Everybody in the envelope, To before Cc before Bcc."""
+        return self.to + self.cc + self.bcc
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message. Its id is None where the answer was cut short before it came."""
+
+    provider_message_id: str | None = None
