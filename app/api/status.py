@@ -1,0 +1,64 @@
+"""Routes that say what became of a message."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flask import Response, jsonify, request
+
+from app.api.auth import caller
+from app.api.context import services
+from app.api.errors import Problem
+from app.api.messages import own_message
+from app.api.openapi import ApiBlueprint
+from app.api.schemas import Status, StatusQuery, StatusRequest
+from app.core.models import Message
+
+blueprint = ApiBlueprint("status", __name__, description="What became of a message")
+
+_STATUS = Status()
+_FORM = {
+    "type": "object",
+    "required": ["id"],
+    "additionalProperties": False,
+    "properties": {"id": {"type": "string"}, "email": {"type": "string"}},
+}
+
+
+@blueprint.route("/status/<string:message_id>", methods=["GET"])
+@blueprint.arguments(StatusQuery, location="query")
+@blueprint.response(200, Status, headers={"ETag": {"schema": {"type": "string"}}})
+@blueprint.alt_response(304, description="It is as the If-None-Match of the request says")
+@blueprint.problems(401, 404, 503)
+def get_status(query: Mapping[str, Any], message_id: str) -> Response:
+    """What became of a message, and why"""
+    return _answer(message_id, query["email"])
+
+
+@blueprint.route("/status", methods=["POST"])
+@blueprint.doc(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": _FORM}}})
+@blueprint.arguments(StatusRequest)
+@blueprint.response(200, Status, headers={"ETag": {"schema": {"type": "string"}}})
+@blueprint.problems(400, 401, 404, 413, 415, 503)
+def ask_for_status(question: Mapping[str, Any]) -> Response:
+    """What became of a message, for forms that cannot build a path"""
+    return _answer(question["id"], question["email"])
+
+
+def narrowed(message: Message, email: str) -> Message:
+    """The message with that one recipient. Raises Problem (404)."""
+    wanted = email.strip().casefold()
+    recipients = tuple(r for r in message.recipients if r.email.casefold() == wanted)
+    if not recipients:
+        raise Problem(404, "The message has no such recipient.", code="recipient_not_found")
+    return replace(message, recipients=recipients)
+
+
+def _answer(message_id: str, email: str | None) -> Response:
+    message = own_message(services(), caller(), message_id)
+    if email is not None:
+        message = narrowed(message, email)
+    response: Response = jsonify(_STATUS.dump(message))
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.add_etag(weak=True)
+    return response.make_conditional(request) if request.method == "GET" else response

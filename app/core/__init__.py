@@ -1,0 +1,1 @@
+"""What the service knows and decides, without Flask and without the environment."""

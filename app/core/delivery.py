@@ -1,0 +1,245 @@
+"""Delivering a claimed message: asks one provider after another until its fate is decided.
+
+An attempt is written before its call and closed after it, and only the call decides its outcome: an
+error in our own bookkeeping never reaches the next provider.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from providers.base import Provider
+
+from app.core import ids, lifecycle
+from app.core.leases import LeaseKeeper
+from app.core.lifecycle import Verdict
+from app.core.models import (
+    Attempt,
+    Body,
+    Clock,
+    Message,
+    MessageState,
+    Outcome,
+    Recipient,
+)
+from app.core.router import Candidate, Choice, NoChoice, choose, order
+from app.core.store import Change, Claim, MessageStore, StoreUnavailable
+from providers.errors import (
+    AccountRefused,
+    MessageRefused,
+    ProviderFailure,
+    Refused,
+    Rejected,
+    SenderRefused,
+    Unavailable,
+)
+from providers.types import Email
+
+log = structlog.get_logger(__name__)
+
+_SCOPES: tuple[tuple[type[Refused], str], ...] = (
+    (AccountRefused, "account"),
+    (SenderRefused, "sender"),
+    (MessageRefused, "message"),
+)
+_LONGEST_PAUSE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """How long things last: the rests between rounds (seconds), a lease, and an ended record."""
+
+    retry_schedule: tuple[float, ...]
+    lease: timedelta
+    retention: timedelta
+
+
+class Delivery:
+    """Delivers messages. Safe to use from several threads at once.
+
+    `random` gives numbers in [0, 1). `pause` waits for some seconds (0: not at all) and says
+    whether this process goes on; it is asked after each attempt, and while Redis is away and a
+    result is waiting to be written.
+    """
+
+    def __init__(
+        self,
+        store: MessageStore,
+        providers: Mapping[str, Provider],
+        configured: Sequence[str],
+        policy: DeliveryPolicy,
+        leases: LeaseKeeper,
+        clock: Clock,
+        random: Callable[[], float],
+        pause: Callable[[float], bool],
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._configured = tuple(configured)
+        self._policy = policy
+        self._leases = leases
+        self._clock = clock
+        self._random = random
+        self._pause = pause
+
+    def deliver(self, claim: Claim) -> Message | None:
+        """Works on a claimed message until it has ended, waits or has to be left to others.
+
+        Returns the message as it then is; None if this worker lost it.
+        """
+        with self._leases.holding(claim.message):
+            return self._work(claim)
+
+    def _work(self, claim: Claim) -> Message | None:
+        seen = message = claim.message
+        if message.open_attempt is not None:
+            message = lifecycle.attempt_closed(
+                message,
+                Verdict(Outcome.UNKNOWN, "the worker stopped while the provider was being asked"),
+                self._clock(),
+            )
+            _log_attempt(message)
+        while message.state is MessageState.SENDING:
+            step = self._next(message, claim.body)
+            if isinstance(step, Message):
+                message = step
+                break
+            choice, email, attempt = step
+            lease_until = self._clock() + self._policy.lease
+            opened = self._write(seen, lifecycle.attempt_opened(message, attempt), lease_until)
+            if opened is None:
+                return None
+            message = lifecycle.attempt_closed(
+                opened, self._ask(choice.provider, email, message), self._clock()
+            )
+            seen = opened
+            _log_attempt(message)
+            if not self._leases.held(message) or not self._pause(0):
+                break
+        return self._write(seen, message)
+
+    def _next(self, message: Message, body: Body) -> Message | tuple[Choice, Email, Attempt]:
+        """The attempt that is to be made, or the message as it is without one."""
+        now = self._clock()
+        if now >= message.expires_at:
+            return lifecycle.expired(message, now)
+        email = _email(message, body, ids.attempt_id(message.id, len(message.attempts) + 1))
+        choice = choose(message, [self._candidate(n, email) for n in self._order(message)])
+        if isinstance(choice, Choice):
+            attempt = Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
+            return choice, email, attempt
+        return self._without_choice(message, choice)
+
+    def _without_choice(self, message: Message, choice: NoChoice) -> Message:
+        now = self._clock()
+        if choice.hopeless:
+            return lifecycle.given_up(message, f"no provider can carry it: {choice.why}", now)
+        rest = lifecycle.round_wait(self._policy.retry_schedule, message.round, self._random())
+        return lifecycle.waiting(message, now + rest, now)
+
+    def _order(self, message: Message) -> tuple[str, ...]:
+        return order(message, self._configured)
+
+    def _candidate(self, name: str, email: Email) -> Candidate:
+        provider = self._providers.get(name)
+        return Candidate(name, "it is not set up" if provider is None else provider.refusal(email))
+
+    def _ask(self, name: str, email: Email, message: Message) -> Verdict:
+        """What the provider's answer, or the lack of one, means."""
+        if not self._leases.held(message):
+            # Nothing was sent, but others may have the message by now: this worker starts no call.
+            return Verdict(Outcome.UNAVAILABLE, "the lease ran out before the provider was asked")
+        started = time.monotonic()
+        try:
+            accepted = self._providers[name].send(email)
+            verdict = Verdict(Outcome.ACCEPTED, provider_message_id=accepted.provider_message_id)
+        except ProviderFailure as failure:
+            verdict = _verdict(failure)
+        except Exception as error:
+            # A provider class that breaks off in its own way may have sent the mail before it did.
+            log.exception("provider failed", provider=name, attempt=email.attempt_id)
+            verdict = Verdict(Outcome.UNKNOWN, f"the provider class raised {type(error).__name__}")
+        return replace(verdict, duration_ms=round((time.monotonic() - started) * 1000))
+
+    def _write(
+        self, seen: Message, message: Message, lease_until: datetime | None = None
+    ) -> Message | None:
+        """Writes the message, waiting for Redis if it is away; None if others have it by now.
+
+        What is still to be sent, but not by this worker now, goes back to the queue.
+        """
+        ended = lifecycle.has_ended(message)
+        handed_back = lease_until is None and message.state is MessageState.SENDING
+        change = Change(
+            before=seen,
+            after=lifecycle.queued(message, self._clock()) if handed_back else message,
+            ring=handed_back,
+            lease_until=lease_until,
+            drop_body=message.state is MessageState.SENT,
+            keep=self._policy.retention if ended else None,
+        )
+        wait = 0.05
+        while True:
+            try:
+                written = self._store.move(change)
+            except StoreUnavailable as error:
+                log.warning("result kept until Redis is back", message=message.id, error=str(error))
+                if not self._pause(wait):
+                    raise
+                wait = min(2 * wait, _LONGEST_PAUSE)
+                continue
+            if written is None:
+                log.warning("message lost to another worker", message=message.id)
+            elif lease_until is not None:
+                self._leases.extend(written, lease_until)
+            return written
+
+
+def _email(message: Message, body: Body, attempt_id: str) -> Email:
+    waiting = lifecycle.outstanding(message)
+    envelope = message.envelope
+
+    def kind(name: str) -> tuple[Recipient, ...]:
+        return tuple(r for r in waiting if r.kind == name)
+
+    return Email(
+        attempt_id=attempt_id,
+        sender=envelope.sender,
+        to=tuple(r.address for r in kind("to")),
+        cc=tuple(r.address for r in kind("cc")),
+        bcc=tuple(r.address for r in kind("bcc")),
+        reply_to=envelope.reply_to,
+        subject=envelope.subject,
+        text=body.text,
+        html=body.html,
+        headers=envelope.headers,
+    )
+
+
+def _verdict(failure: ProviderFailure) -> Verdict:
+    reason, status = failure.reason, failure.status
+    if isinstance(failure, Rejected):
+        return Verdict(Outcome.REJECTED, reason, recipients=failure.recipients, status_code=status)
+    if isinstance(failure, Refused):
+        scope = next(name for kind, name in _SCOPES if isinstance(failure, kind))
+        return Verdict(Outcome.REFUSED, reason, scope=scope, status_code=status)
+    if isinstance(failure, Unavailable):
+        return Verdict(Outcome.UNAVAILABLE, reason, status_code=status)
+    return Verdict(Outcome.UNKNOWN, reason, status_code=status)
+
+
+def _log_attempt(message: Message) -> None:
+    attempt = message.attempts[-1]
+    log.info(
+        "attempt",
+        message=message.id,
+        attempt=attempt.id,
+        provider=attempt.provider,
+        outcome=attempt.outcome,
+        status_code=attempt.status_code,
+        reason=attempt.reason,
+        duration_ms=attempt.duration_ms,
+        why=attempt.why,
+    )

@@ -1,0 +1,224 @@
+"""How a message and its recipients move from state to state: tables and pure functions, no I/O.
+
+Each function takes a message and news about it and returns the message as it is afterwards. News
+that comes late, twice or out of order changes nothing: what the table does not name is no move.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+from app.core.models import (
+    Attempt,
+    Message,
+    MessageState,
+    Outcome,
+    Recipient,
+    RecipientState,
+)
+
+
+class News(StrEnum):
+    """What can be learnt about a recipient."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    HELD = "held"
+    EXPIRED = "expired"
+
+
+MOVES: Mapping[News, Mapping[RecipientState, RecipientState]] = MappingProxyType(
+    {
+        News.ACCEPTED: {
+            RecipientState.QUEUED: RecipientState.SENT,
+            RecipientState.UNKNOWN: RecipientState.SENT,
+            RecipientState.EXPIRED: RecipientState.SENT,
+            RecipientState.CANCELLED: RecipientState.SENT,
+        },
+        News.REJECTED: {RecipientState.QUEUED: RecipientState.FAILED},
+        News.HELD: {RecipientState.QUEUED: RecipientState.UNKNOWN},
+        News.EXPIRED: {RecipientState.QUEUED: RecipientState.EXPIRED},
+    }
+)
+"""Every move of a recipient. Whatever is not named here leaves the recipient where it is."""
+
+WORK_STATES = frozenset(
+    {
+        MessageState.SCHEDULED,
+        MessageState.QUEUED,
+        MessageState.SENDING,
+        MessageState.RETRYING,
+    }
+)
+"""The states of a message that still has work to be done."""
+
+AGREED: Mapping[RecipientState, MessageState] = MappingProxyType(
+    {
+        RecipientState.QUEUED: MessageState.QUEUED,
+        RecipientState.SENT: MessageState.SENT,
+        RecipientState.DELIVERED: MessageState.DELIVERED,
+        RecipientState.DEFERRED: MessageState.SENT,
+        RecipientState.BOUNCED: MessageState.BOUNCED,
+        RecipientState.COMPLAINED: MessageState.COMPLAINED,
+        RecipientState.FAILED: MessageState.FAILED,
+        RecipientState.UNKNOWN: MessageState.UNKNOWN,
+        RecipientState.SUPPRESSED: MessageState.SUPPRESSED,
+        RecipientState.CANCELLED: MessageState.CANCELLED,
+        RecipientState.EXPIRED: MessageState.EXPIRED,
+    }
+)
+"""The state of a message without work, where all its recipients agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an attempt ended. `recipients` are those that a rejection named; none means everybody."""
+
+    outcome: Outcome
+    reason: str | None = None
+    scope: str | None = None
+    recipients: tuple[str, ...] = ()
+    status_code: int | None = None
+    provider_message_id: str | None = None
+    duration_ms: int | None = None
+
+
+def move(recipient: Recipient, news: News, reason: str | None = None) -> Recipient:
+    """The recipient after the news; itself where the table names no move."""
+    state = MOVES[news].get(recipient.state)
+    return recipient if state is None else replace(recipient, state=state, reason=reason)
+
+
+def settled_state(recipients: Iterable[Recipient]) -> MessageState:
+    """The state of a message without work: what its recipients agree on, or `partial`."""
+    states = {AGREED[recipient.state] for recipient in recipients}
+    if len(states) > 1:
+        states.discard(MessageState.SUPPRESSED)
+    return states.pop() if len(states) == 1 else MessageState.PARTIAL
+
+
+def outstanding(message: Message) -> tuple[Recipient, ...]:
+    """The recipients to whom the message is still to be sent."""
+    return tuple(r for r in message.recipients if r.state is RecipientState.QUEUED)
+
+
+def has_ended(message: Message) -> bool:
+    """Whether nothing more will be done for the message unless somebody asks for it.
+
+    A message that is held for an answer has not: it waits for one until its time is over.
+    """
+    return message.state not in WORK_STATES and message.next_attempt_at is None
+
+
+def may_have_been_sent(message: Message) -> bool:
+    """Whether an attempt's outcome is unknown, so that one more could make a second copy."""
+    return any(attempt.outcome is Outcome.UNKNOWN for attempt in message.attempts)
+
+
+def queued(message: Message, now: datetime) -> Message:
+    """The message whose turn has come, or whose worker is gone: free for any worker to claim."""
+    return replace(
+        message,
+        state=MessageState.QUEUED,
+        next_attempt_at=None,
+        lease=None,
+        updated_at=now,
+    )
+
+
+def attempt_opened(message: Message, attempt: Attempt) -> Message:
+    """The message with one more attempt: a second copy is possible from here on, if one may exist."""
+    return replace(
+        message,
+        attempts=(*message.attempts, attempt),
+        possible_duplicate=message.possible_duplicate or may_have_been_sent(message),
+        updated_at=attempt.started_at,
+    )
+
+
+def attempt_closed(message: Message, verdict: Verdict, now: datetime) -> Message:
+    """The message with its open attempt closed, and what follows from it for the recipients."""
+    attempt = message.open_attempt
+    if attempt is None:
+        return message
+    message = replace(
+        message.with_last_attempt(
+            replace(
+                attempt,
+                outcome=verdict.outcome,
+                scope=verdict.scope,
+                reason=verdict.reason,
+                status_code=verdict.status_code,
+                provider_message_id=verdict.provider_message_id,
+                duration_ms=verdict.duration_ms,
+            )
+        ),
+        updated_at=now,
+    )
+    match verdict.outcome:
+        case Outcome.ACCEPTED:
+            return _tell(message, News.ACCEPTED, now)
+        case Outcome.REJECTED:
+            return _tell(message, News.REJECTED, now, verdict.reason, verdict.recipients)
+        case Outcome.UNKNOWN if message.envelope.on_unknown == "hold":
+            held = _tell(message, News.HELD, now, verdict.reason)
+            return replace(held, state=MessageState.UNKNOWN, next_attempt_at=message.expires_at)
+    return message
+
+
+def waiting(message: Message, until: datetime, now: datetime) -> Message:
+    """The message after a round without acceptance: it rests, and then begins the next one."""
+    return replace(
+        message,
+        state=MessageState.RETRYING,
+        round=message.round + 1,
+        next_attempt_at=min(until, message.expires_at),
+        lease=None,
+        updated_at=now,
+    )
+
+
+def expired(message: Message, now: datetime) -> Message:
+    """The message at the end of its time: `unknown` if it may have been sent, else `expired`."""
+    news = News.HELD if may_have_been_sent(message) else News.EXPIRED
+    return _tell(message, news, now, "its time ran out")
+
+
+def given_up(message: Message, reason: str, now: datetime) -> Message:
+    """The message that nobody can carry: failed, with the reason."""
+    return _tell(message, News.REJECTED, now, reason)
+
+
+def round_wait(schedule: tuple[float, ...], round_number: int, jitter: float) -> timedelta:
+    """How long to rest after a round (counted from 1); the schedule's last entry repeats.
+
+    `jitter` in [0, 1) spreads the rest over 80 to 120 per cent of the schedule's, so that mail that
+    failed together does not come back together.
+    """
+    seconds = schedule[min(round_number, len(schedule)) - 1]
+    return timedelta(seconds=seconds * (0.8 + 0.4 * jitter))
+
+
+def _tell(
+    message: Message,
+    news: News,
+    now: datetime,
+    reason: str | None = None,
+    only: tuple[str, ...] = (),
+) -> Message:
+    recipients = tuple(
+        move(recipient, news, reason) if not only or recipient.email in only else recipient
+        for recipient in message.recipients
+    )
+    message = replace(message, recipients=recipients, updated_at=now)
+    if outstanding(message):
+        return message
+    return replace(
+        message,
+        state=settled_state(recipients),
+        reason=reason,
+        next_attempt_at=None,
+        lease=None,
+    )

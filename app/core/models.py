@@ -1,0 +1,172 @@
+"""What the service knows about a message, its recipients and the attempts to send it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from providers.types import Address
+
+Clock = Callable[[], datetime]
+"""Says the time as an aware UTC datetime; handed in wherever time matters."""
+
+OnUnknown = Literal["failover", "hold"]
+RecipientKind = Literal["to", "cc", "bcc"]
+
+
+class MessageState(StrEnum):
+    """The states of a message; which of them are ends is said in `lifecycle`."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    RETRYING = "retrying"
+    SENT = "sent"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPPRESSED = "suppressed"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    PARTIAL = "partial"
+
+
+class RecipientState(StrEnum):
+    """The states of one recipient of a message."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Outcome(StrEnum):
+    """What an attempt came to."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One address of a message, with a state of its own."""
+
+    email: str
+    name: str
+    kind: RecipientKind
+    state: RecipientState = RecipientState.QUEUED
+    reason: str | None = None
+
+    @property
+    def address(self) -> Address:
+        return Address(self.email, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one provider. Written down before the call, without an outcome; closed after it.
+
+    `why` says how the provider was chosen, `reason` what it answered. `scope` is that of a refusal:
+    account, sender or message.
+    """
+
+    id: str
+    provider: str
+    why: str
+    round: int
+    started_at: datetime
+    outcome: Outcome | None = None
+    scope: str | None = None
+    reason: str | None = None
+    status_code: int | None = None
+    provider_message_id: str | None = None
+    duration_ms: int | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.outcome is None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a message: whose it is, its fencing number, and until when it holds."""
+
+    owner: str
+    fence: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the application asked for, apart from the recipients and the body; never changes."""
+
+    sender: Address
+    reply_to: tuple[Address, ...]
+    subject: str
+    headers: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...]
+    metadata: Mapping[str, str]
+    providers: tuple[str, ...]
+    on_unknown: OnUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The content of a message; kept apart from its record, and dropped earlier."""
+
+    text: str | None
+    html: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The record of one message: the truth about it.
+
+    `version` grows by one with every write and is what each write compares. `next_attempt_at` is
+    set while the message waits; `lease` while a worker has it. `round` counts from 1.
+    """
+
+    id: str
+    key: str
+    envelope: Envelope
+    recipients: tuple[Recipient, ...]
+    state: MessageState
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+    version: int = 1
+    round: int = 1
+    possible_duplicate: bool = False
+    reason: str | None = None
+    next_attempt_at: datetime | None = None
+    lease: Lease | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def provider(self) -> str | None:
+        """Who took the message, if anybody is known to have."""
+        for attempt in reversed(self.attempts):
+            if attempt.outcome is Outcome.ACCEPTED:
+                return attempt.provider
+        return None
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.open else None
+
+    def with_last_attempt(self, attempt: Attempt) -> "Message":
+        return replace(self, attempts=(*self.attempts[:-1], attempt))

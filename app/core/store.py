@@ -1,0 +1,351 @@
+"""Where messages live: Redis, through scripts that each move them in one atomic step.
+
+No command is sent twice by itself: the client that is handed in does not retry, and a write whose
+answer was lost raises `WriteInDoubt`. Repeating a move is safe, since it carries a token of its own.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import orjson
+from redis import Redis
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+)
+
+from app.core import keys, queue, records
+from app.core.models import Body, Message
+
+_SCRIPTS = Path(__file__).parent / "scripts"
+_PURGE_SLACK_MS = 3_600_000
+_AWAY = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, MasterDownError)
+_NOT_NOW = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
+"""How Redis begins further answers that it cannot write now, and has not."""
+
+
+class StoreUnavailable(Exception):
+    """Redis does not answer, or cannot write now. Nothing has been written."""
+
+
+class WriteInDoubt(StoreUnavailable):
+    """The connection was lost after a write was sent: it may have been done or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that is ours to work on, with its body."""
+
+    message: Message
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A message as it was seen and as it is to be.
+
+    `ring` puts it into the queue, `lease_until` extends its lease and refuses the move where that
+    has run out, `drop_body` deletes the content, and `keep` is set where the message has ended:
+    how long its record stays.
+    """
+
+    before: Message
+    after: Message
+    ring: bool = False
+    lease_until: datetime | None = None
+    drop_body: bool = False
+    keep: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """An Idempotency-Key: the hash of its text, the request's fingerprint, and its end."""
+
+    key_hash: str
+    fingerprint: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptResult:
+    """What became of a request to accept; `ids` are those of the first answer if replayed."""
+
+    kind: Literal["accepted", "replayed", "mismatch"]
+    ids: tuple[str, ...]
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    """The text of a script, with the names that it uses, and its SHA-1."""
+    key_names = {
+        name.lower(): value
+        for name, value in vars(keys).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    settings = {
+        "name": queue.QUEUE,
+        "job": queue.DELIVER_JOB,
+        "timeout": queue.JOB_TIMEOUT,
+        "failure_ttl": queue.FAILURE_TTL,
+        "purge_slack": _PURGE_SLACK_MS,
+    }
+    source = "\n".join(
+        [
+            f"local K = {_lua_table(key_names)}",
+            f"local Q = {_lua_table(settings)}",
+            (_SCRIPTS / "common.lua").read_text(),
+            (_SCRIPTS / f"{name}.lua").read_text(),
+        ]
+    )
+    return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _lua_table(values: dict[str, Any]) -> str:
+    return (
+        "{" + ", ".join(f"{name} = {orjson.dumps(v).decode()}" for name, v in values.items()) + "}"
+    )
+
+
+class MessageStore:
+    """The messages in Redis. Safe to use from several threads at once."""
+
+    def __init__(self, redis: "Redis[str]") -> None:
+        self._redis = redis
+
+    def accept(
+        self, messages: Sequence[tuple[Message, Body]], idempotency: Idempotency | None
+    ) -> AcceptResult:
+        """Writes new messages of one API key, with their jobs and the Idempotency-Key, or none."""
+        first = messages[0][0]
+        arguments: list[str | int] = [
+            idempotency.fingerprint if idempotency else "",
+            records.to_ms(idempotency.until) if idempotency else "",
+            queue.rq_time(first.created_at),
+            first.key,
+            len(messages),
+        ]
+        for message, body in messages:
+            record = {"version": str(message.version), **records.encode(message)}
+            due = message.next_attempt_at
+            arguments += [message.id, message.state, records.encode_body(body)]
+            arguments += ["" if due is None else records.to_ms(due), len(record)]
+            arguments += [text for item in record.items() for text in item]
+        key = keys.idempotency(first.key, idempotency.key_hash) if idempotency else ""
+        kind, *ids = cast("list[str]", self._run("accept", [key], arguments))
+        known = tuple(ids) if kind == "replayed" else tuple(m.id for m, _ in messages)
+        return AcceptResult(cast("Literal['accepted', 'replayed', 'mismatch']", kind), known)
+
+    def remembered(self, api_key: str, key_hash: str) -> tuple[str, tuple[str, ...]] | None:
+        """The fingerprint and message ids that an Idempotency-Key stands for, if it is known."""
+        fingerprint, ids = self._read(
+            lambda r: r.hmget(keys.idempotency(api_key, key_hash), "fingerprint", "ids")
+        )
+        return None if fingerprint is None else (fingerprint, tuple(ids.split()))
+
+    def take(
+        self, count: int, owner: str, now: datetime, lease: timedelta
+    ) -> tuple[int, list[Claim]]:
+        """Answers up to `count` rings: how many there were, and what was claimed by them."""
+        return self._take(count, owner, now, lease, "")
+
+    def claim(self, message_id: str, owner: str, now: datetime, lease: timedelta) -> Claim | None:
+        """Claims one message by its id, if it is queued."""
+        _, claims = self._take(1, owner, now, lease, message_id)
+        return claims[0] if claims else None
+
+    def _take(
+        self, count: int, owner: str, now: datetime, lease: timedelta, message_id: str
+    ) -> tuple[int, list[Claim]]:
+        until = now + lease
+        popped, *found = self._run(
+            "take",
+            [],
+            [
+                count,
+                owner,
+                records.to_ms(now),
+                records.to_ms(until),
+                queue.rq_time(now),
+                queue.STARTED_TTL,
+                message_id,
+            ],
+        )
+        claims = []
+        for claimed_id, fields, body in found:
+            record = dict(zip(fields[::2], fields[1::2], strict=True))
+            claims.append(
+                Claim(records.decode(claimed_id, record, until), records.decode_body(body))
+            )
+        return popped, claims
+
+    def wait_for_ring(self, seconds: float) -> None:
+        """Returns as soon as the queue holds something, or after the time.
+
+        Moving the head of the queue onto itself waits without taking anything, so nothing is lost
+        with a worker that dies here.
+        """
+        name = keys.RQ_QUEUE + queue.QUEUE
+        self._read(lambda r: r.blmove(name, name, cast("int", seconds), "LEFT", "LEFT"))
+
+    def move(self, change: Change) -> Message | None:
+        """Writes the change if the message still is as it was seen.
+
+        Returns the message as it now is, or None if somebody else has moved it or its lease has run
+        out.
+        """
+        token = secrets.token_hex(8)
+        try:
+            return self._move(change, token)
+        except WriteInDoubt:
+            return self._move(change, token)
+
+    def _move(self, change: Change, token: str) -> Message | None:
+        before, after = records.encode(change.before), records.encode(change.after)
+        written = {name: text for name, text in after.items() if before.get(name) != text}
+        now = change.after.updated_at
+        answer = self._run(
+            "move",
+            [],
+            [
+                change.after.id,
+                change.before.version,
+                token,
+                records.to_ms(now),
+                queue.rq_time(now),
+                "" if change.lease_until is None else records.to_ms(change.lease_until),
+                "1" if change.ring else "0",
+                "drop" if change.drop_body else "keep",
+                "" if change.keep is None else change.keep // timedelta(milliseconds=1),
+                len(written),
+                *[text for item in written.items() for text in item],
+                *[name for name in before if name not in after],
+            ],
+        )
+        if answer != "moved":
+            return None
+        return replace(change.after, version=change.before.version + 1)
+
+    def renew(self, leases: Iterable[tuple[str, int]], owner: str, until: datetime) -> set[str]:
+        """Renews leases, given as pairs of message id and fence; returns the ids of those lost."""
+        pairs = [part for pair in leases for part in pair]
+        if not pairs:
+            return set()
+        return set(self._run("renew", [], [owner, records.to_ms(until), *pairs]))
+
+    def get(self, message_id: str) -> Message | None:
+        """The message, or None if there is none, or no longer."""
+        return self.get_many([message_id])[0]
+
+    def get_many(self, message_ids: Sequence[str]) -> list[Message | None]:
+        """The messages in the order of the ids, in one round trip."""
+
+        def read(redis: "Redis[str]") -> list[Any]:
+            pipeline = redis.pipeline(transaction=False)
+            for message_id in message_ids:
+                pipeline.hgetall(keys.message(message_id))
+                pipeline.zscore(keys.LEASED, message_id)
+            return pipeline.execute()
+
+        answers = self._read(read) if message_ids else []
+        found: list[Message | None] = []
+        for message_id, record, until in zip(message_ids, answers[::2], answers[1::2], strict=True):
+            lease_until = None if until is None else records.from_ms(int(until))
+            found.append(records.decode(message_id, record, lease_until) if record else None)
+        return found
+
+    def page(
+        self, api_key: str, state: str | None, before: str | None, since: str | None, limit: int
+    ) -> list[str]:
+        """Ids of an API key's messages, newest first: from `since` to less than `before`."""
+        upper = "+" if before is None else f"({before}"
+        lower = "-" if since is None else f"[{since}"
+        name = keys.messages(api_key, state)
+        return cast(
+            "list[str]", self._read(lambda r: r.zrevrangebylex(name, upper, lower, 0, limit))
+        )
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        """Ids of waiting messages whose time has come."""
+        return self._up_to(keys.WAITING, now, limit)
+
+    def abandoned(self, now: datetime, limit: int) -> list[str]:
+        """Ids of messages whose lease has run out."""
+        return self._up_to(keys.LEASED, now, limit)
+
+    def _up_to(self, name: str, now: datetime, limit: int) -> list[str]:
+        ms = records.to_ms(now)
+        return cast(
+            "list[str]",
+            self._read(lambda r: r.zrangebyscore(name, "-inf", ms, start=0, num=limit)),
+        )
+
+    def ring_again(self, now: datetime, limit: int) -> list[str]:
+        """Rings for queued messages whose job is gone; returns their ids."""
+        return cast("list[str]", self._run("ring_again", [], [limit, queue.rq_time(now)]))
+
+    def purge(self, now: datetime, limit: int) -> int:
+        """Removes ended messages that have been kept long enough; returns how many."""
+        return cast("int", self._run("purge", [], [records.to_ms(now), limit]))
+
+    def lock_sweeping(self, owner: str, seconds: float) -> bool:
+        """Whether the owner is the one who sweeps for the next seconds."""
+        return bool(
+            self._read(lambda r: r.set(keys.SWEEPER, owner, nx=True, px=int(seconds * 1000)))
+        )
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable if Redis does not answer."""
+        self._read(lambda r: r.ping())
+
+    def _read(self, command: Any) -> Any:
+        try:
+            return command(self._redis)
+        except RedisError as error:
+            raise translated(error) from error
+
+    def _run(self, name: str, script_keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        source, digest = _script(name)
+        call = [len(script_keys), *script_keys, *arguments]
+        try:
+            try:
+                return self._send_once("EVALSHA", digest, *call)
+            except NoScriptError:
+                # The server does not know the script yet, and so has not run it.
+                return self._send_once("EVAL", source, *call)
+        except RedisError as error:
+            raise translated(error) from error
+
+    def _send_once(self, *command: str | int) -> Any:
+        """Sends a command over a connection that is known to be open, and never again."""
+        pool = self._redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command(*command)
+            return connection.read_response()
+        except BusyLoadingError:
+            connection.disconnect()
+            raise
+        except (ConnectionError, TimeoutError, OSError) as error:
+            connection.disconnect()
+            raise WriteInDoubt("the connection to Redis was lost during a write") from error
+        finally:
+            pool.release(connection)
+
+
+def translated(error: RedisError) -> Exception:
+    """What an error of the Redis client means to us: StoreUnavailable, or the error itself."""
+    if not isinstance(error, _AWAY) and not str(error).startswith(_NOT_NOW):
+        return error
+    return StoreUnavailable(f"Redis does not answer: {type(error).__name__}")

@@ -1,0 +1,91 @@
+"""The sweeper: rings again for whatever is unfinished and has nobody working on it.
+
+Every worker runs it; a short lock lets one at a time do so. A pass does a bounded amount of work,
+and next to none where there is nothing to do: every list is read from its due end.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.core import lifecycle
+from app.core.models import Clock, Message, MessageState
+from app.core.store import Change, MessageStore
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a pass has done, in messages."""
+
+    due: int = 0
+    abandoned: int = 0
+    rung_again: int = 0
+    purged: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be more to do at once."""
+        return max(self.due, self.abandoned, self.rung_again, self.purged) >= _BATCH
+
+
+class Sweeper:
+    """One worker's sweeper; `owner` is the worker's name."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        owner: str,
+        interval: float,
+        retention: timedelta,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._interval = interval
+        self._retention = retention
+        self._clock = clock
+
+    def sweep(self) -> Swept | None:
+        """One pass; None if another worker is the one who sweeps now. Raises StoreUnavailable."""
+        # A little less than the interval, so that the lock is free when the next pass is due.
+        if not self._store.lock_sweeping(self._owner, 0.9 * self._interval):
+            return None
+        return self.run()
+
+    def run(self) -> Swept:
+        """One pass without the lock: what it does is right however many do it at once."""
+        now = self._clock()
+        swept = Swept(
+            due=self._requeue(self._store.due(now, _BATCH), now),
+            abandoned=self._requeue(self._store.abandoned(now, _BATCH), now),
+            rung_again=len(self._store.ring_again(now, _BATCH)),
+            purged=self._store.purge(now, _BATCH),
+        )
+        if swept != Swept():
+            log.info(
+                "swept",
+                due=swept.due,
+                abandoned=swept.abandoned,
+                rung_again=swept.rung_again,
+                purged=swept.purged,
+            )
+        return swept
+
+    def _requeue(self, message_ids: list[str], now: datetime) -> int:
+        moved = 0
+        for message in self._store.get_many(message_ids):
+            if message is not None:
+                moved += self._store.move(self._change(message, now)) is not None
+        return moved
+
+    def _change(self, message: Message, now: datetime) -> Change:
+        if message.state is MessageState.UNKNOWN:
+            # It was held for an answer, and its time is over: it stays unknown.
+            ended = replace(message, next_attempt_at=None, updated_at=now)
+            return Change(message, ended, keep=self._retention)
+        return Change(message, lifecycle.queued(message, now), ring=True)

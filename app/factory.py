@@ -1,0 +1,67 @@
+"""Makes the Flask application out of its services."""
+
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import web
+from app.api import auth, context, messages, ops, status
+from app.api.openapi import make_api
+from app.core.ids import new_request_id
+from app.services import Services
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(services: Services) -> Flask:
+    """The application: the JSON API and the pages."""
+    settings = services.settings
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config.update(
+        PUBLIC_URL=settings.public_url,
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
+    )
+    app.url_map.strict_slashes = False
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    context.register(app, services)
+    _log_requests(app)
+    auth.register(app, services.api_keys)
+    api = make_api(app)
+    for blueprint in (messages.blueprint, status.blueprint, ops.blueprint):
+        api.register_blueprint(blueprint)
+    auth.open_route(app.view_functions["api-docs.openapi_json"])
+    web.register(app, services)
+    return app
+
+
+def _log_requests(app: Flask) -> None:
+    """One line a request, with ids and without bodies."""
+
+    def begin() -> None:
+        g.started = time.perf_counter()
+        g.request_id = new_request_id()
+
+    def end(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        # The route and not the path: a login link's path is a secret.
+        route = request.url_rule.rule if request.url_rule is not None else None
+        arguments = request.view_args or {}
+        log.info(
+            "request",
+            request=g.request_id,
+            method=request.method,
+            route=route,
+            status=response.status_code,
+            duration_ms=round((time.perf_counter() - g.started) * 1000, 1),
+            key=g.get("api_key"),
+            message=g.get("message_id") or arguments.get("message_id"),
+        )
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)

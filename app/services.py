@@ -1,0 +1,167 @@
+"""The composition root: makes everything that a process needs from its settings, once."""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from providers.base import Provider, Timeouts
+from providers.registry import load
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.core.api_keys import ApiKeys
+from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.leases import LeaseKeeper
+from app.core.logins import LoginTokens
+from app.core.models import Clock, OnUnknown
+from app.core.store import MessageStore
+from app.core.submit import Submitter
+from app.core.sweeper import Sweeper
+from config import Settings, SettingsError, simulator_environment
+
+_CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def connect(redis_url: str, decode: bool = True) -> "Redis[str]":
+    """A client that notices a Redis that is away within seconds, and never repeats a command."""
+    return cast(
+        "Redis[str]",
+        Redis.from_url(
+            redis_url,
+            decode_responses=decode,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_ANSWER_SECONDS,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the web process needs."""
+
+    settings: Settings
+    store: MessageStore
+    submitter: Submitter
+    logins: LoginTokens
+    api_keys: ApiKeys
+    order: tuple[str, ...]
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerServices:
+    """What a worker process needs. `redis` leaves bytes as they are, as RQ wants it."""
+
+    settings: Settings
+    redis: "Redis[bytes]"
+    store: MessageStore
+    leases: LeaseKeeper
+    delivery: Delivery
+    sweeper: Sweeper
+    providers: Mapping[str, Provider]
+    lease: timedelta
+    clock: Clock
+
+
+def build(
+    settings: Settings, redis: "Redis[str] | None" = None, clock: Clock = utc_now
+) -> Services:
+    """The services of a web process. Raises SettingsError where a provider is not set up."""
+    order = tuple(_provider_classes(settings))
+    client = redis or connect(settings.redis_url)
+    store = MessageStore(client)
+    return Services(
+        settings=settings,
+        store=store,
+        submitter=Submitter(
+            store,
+            order,
+            cast("OnUnknown", settings.on_unknown),
+            timedelta(seconds=settings.message_expiry),
+            clock,
+        ),
+        logins=LoginTokens(client),
+        api_keys=ApiKeys(settings.api_keys),
+        order=order,
+        clock=clock,
+    )
+
+
+def build_worker(
+    settings: Settings, pause: Callable[[float], bool], name: str | None = None
+) -> WorkerServices:
+    """The services of a worker process; `pause` is Delivery's. Raises SettingsError."""
+    providers = make_providers(settings)
+    store = MessageStore(connect(settings.redis_url))
+    owner = name or f"{socket.gethostname()}-{os.getpid()}-{random.randbytes(3).hex()}"  # noqa: S311
+    lease = timedelta(seconds=settings.lease_seconds)
+    retention = timedelta(seconds=settings.retention)
+    leases = LeaseKeeper(store, owner, lease, utc_now)
+    return WorkerServices(
+        settings=settings,
+        redis=cast("Redis[bytes]", connect(settings.redis_url, decode=False)),
+        store=store,
+        leases=leases,
+        delivery=Delivery(
+            store,
+            providers,
+            tuple(providers),
+            DeliveryPolicy(settings.retry_schedule, lease, retention),
+            leases,
+            utc_now,
+            random.random,
+            pause,
+        ),
+        sweeper=Sweeper(store, owner, settings.sweep_interval, retention, utc_now),
+        providers=providers,
+        lease=lease,
+        clock=utc_now,
+    )
+
+
+def make_providers(settings: Settings) -> dict[str, Provider]:
+    """The configured providers by name, in their order.
+
+    Raises SettingsError, which names every setting that lacks.
+    """
+    timeouts = Timeouts(settings.connect_timeout, settings.read_timeout, settings.send_deadline)
+    values = _provider_settings(settings)
+    return {
+        name: cls.configure(values, timeouts) for name, cls in _provider_classes(settings).items()
+    }
+
+
+def _provider_settings(settings: Settings) -> dict[str, str]:
+    simulated = simulator_environment(settings) if settings.simulator else {}
+    return {**settings.environment, **simulated}
+
+
+def _provider_classes(settings: Settings) -> dict[str, type[Provider]]:
+    values = _provider_settings(settings)
+    classes: dict[str, type[Provider]] = {}
+    faults = []
+    for name in settings.providers:
+        try:
+            cls = load(name)
+            lacking = [s.name for s in cls.settings if s.required and not values.get(s.name)]
+        except (ImportError, ValueError) as error:
+            faults.append(f"PROVIDERS: {error}")
+            continue
+        if lacking:
+            faults.append(f"PROVIDERS: {name} needs {', '.join(lacking)}, or leave {name} out")
+        if cls.name in classes:
+            faults.append(f"PROVIDERS: two providers have the name {cls.name}")
+        classes[cls.name] = cls
+    if faults:
+        raise SettingsError(faults)
+    return classes

@@ -1,0 +1,50 @@
+"""One worker process: `python -m workers`."""
+
+import signal
+import sys
+from types import FrameType
+
+import structlog
+
+from app import logs
+from app.core.store import StoreUnavailable
+from app.services import build_worker
+from config import Settings, SettingsError
+from workers.worker import MailWorker, Stop
+
+log = structlog.get_logger(__name__)
+
+_GRACE_SECONDS = 10.0
+_WAIT_SECONDS = 1.0
+
+
+def main() -> int:
+    try:
+        settings = Settings.from_env()
+        logs.configure(settings.log_format, settings.log_level)
+        stop = Stop(_GRACE_SECONDS + settings.send_deadline)
+        services = build_worker(settings, stop.pause)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.ask()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    while not stop.asked:
+        try:
+            services.store.ping()
+        except StoreUnavailable as error:
+            log.warning("worker waits for Redis", error=str(error))
+            stop.wait(_WAIT_SECONDS)
+            continue
+        MailWorker(services, settings.worker_concurrency, stop).run()
+    for provider in services.providers.values():
+        provider.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

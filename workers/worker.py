@@ -1,0 +1,168 @@
+"""The worker: takes rings from RQ's queue and delivers many messages at once in threads.
+
+It is a worker to RQ (`rq info` lists it, with what it executes), but takes and claims in one step,
+so that no job is ever in neither place, and leaves the retrying to the messages' own records.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+from rq.suspension import is_suspended
+from rq.worker import BaseWorker, WorkerStatus
+from rq.worker_registration import clean_worker_registry
+
+from app.core.queue import QUEUE
+from app.core.store import Claim, StoreUnavailable
+from app.services import WorkerServices
+
+log = structlog.get_logger(__name__)
+
+_WAIT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 30.0
+_SUSPENSION_SECONDS = 2.0
+
+
+class Stop:
+    """The wish to stop: work under way is finished, and results are written for a bounded time."""
+
+    def __init__(self, grace: float) -> None:
+        self._asked = threading.Event()
+        self._grace = grace
+        self._deadline = float("inf")
+
+    def ask(self) -> None:
+        if not self._asked.is_set():
+            self._deadline = time.monotonic() + self._grace
+            self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits, at most until a stop is asked for; whether one is."""
+        return self._asked.wait(seconds)
+
+    def pause(self, seconds: float) -> bool:
+        """Waits, and says whether to go on: with attempts (0 seconds), or to try a write again."""
+        if seconds == 0:
+            return not self.asked
+        time.sleep(seconds)
+        return time.monotonic() < self._deadline
+
+
+class MailWorker(BaseWorker):
+    """One worker process; `concurrency` is how many messages it works on at once."""
+
+    def __init__(self, services: WorkerServices, concurrency: int, stop: Stop) -> None:
+        super().__init__(
+            [QUEUE],
+            name=services.leases.owner,
+            connection=services.redis,
+            serializer=JSONSerializer,
+        )
+        self._services = services
+        self._concurrency = concurrency
+        self._stop = stop
+        self._free = concurrency
+        self._suspended = False
+        self._changed = threading.Condition()
+
+    def run(self) -> None:
+        """Works until a stop is asked for. Waits for Redis where it is away."""
+        self._register()
+        loops = [
+            threading.Thread(target=self._every, args=(seconds, action), name=name)
+            for name, seconds, action in (
+                ("leases", self._services.lease.total_seconds() / 3, self._services.leases.renew),
+                ("sweeper", self._services.settings.sweep_interval, self._sweep),
+                ("rq", _HEARTBEAT_SECONDS, self._tell_rq),
+                ("suspension", _SUSPENSION_SECONDS, self._look_for_suspension),
+            )
+        ]
+        for loop in loops:
+            loop.start()
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as pool:
+            while not self._stop.asked:
+                self._take(pool)
+            log.info("worker stopping", worker=self.name, under_way=self._concurrency - self._free)
+        for loop in loops:
+            loop.join()
+        try:
+            self.register_death()
+        except RedisError as error:
+            log.warning("worker could not say that it stops", error=str(error))
+
+    def _register(self) -> None:
+        self.register_birth()
+        self.set_state(WorkerStatus.IDLE)
+        log.info("worker started", worker=self.name, concurrency=self._concurrency)
+
+    def _take(self, pool: ThreadPoolExecutor) -> None:
+        """Takes what there is and what there is room for, or waits for either."""
+        if self._suspended:
+            self._stop.wait(_WAIT_SECONDS)
+            return
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free > 0, _WAIT_SECONDS):
+                return
+            room = self._free
+        store = self._services.store
+        try:
+            rings, claims = store.take(
+                room, self.name, self._services.clock(), self._services.lease
+            )
+            with self._changed:
+                self._free -= len(claims)
+            for claim in claims:
+                pool.submit(self._deliver, claim)
+            if not rings:
+                store.wait_for_ring(_WAIT_SECONDS)
+        except StoreUnavailable as error:
+            log.warning("worker waits for Redis", error=str(error))
+            self._stop.wait(_WAIT_SECONDS)
+
+    def _deliver(self, claim: Claim) -> None:
+        try:
+            self._services.delivery.deliver(claim)
+        except StoreUnavailable as error:
+            # Its lease runs out; whoever sweeps then finds it, with its attempt if one is open.
+            log.error("message left behind", message=claim.message.id, error=str(error))
+        except Exception:
+            # A defect of ours: this message waits for its lease to end, the others go on.
+            log.exception("delivery failed", message=claim.message.id)
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify()
+
+    def _every(self, seconds: float, action: Callable[[], object]) -> None:
+        while not self._stop.wait(seconds):
+            try:
+                action()
+            except (StoreUnavailable, RedisError) as error:
+                log.warning(
+                    "waits for Redis", loop=threading.current_thread().name, error=str(error)
+                )
+
+    def _sweep(self) -> None:
+        swept = self._services.sweeper.sweep()
+        while swept is not None and swept.busy and not self._stop.asked:
+            swept = self._services.sweeper.run()
+
+    def _look_for_suspension(self) -> None:
+        """`rq suspend` keeps this worker, as any other, from taking more."""
+        self._suspended = bool(is_suspended(self.connection))
+
+    def _tell_rq(self) -> None:
+        """Keeps RQ's picture of this worker, and of those that are gone, true."""
+        busy = self._free < self._concurrency
+        self.set_state(WorkerStatus.BUSY if busy else WorkerStatus.IDLE)
+        self.heartbeat()
+        clean_worker_registry(Queue(QUEUE, connection=self.connection))
