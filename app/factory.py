@@ -34,7 +34,6 @@ def create_app(services: Services) -> Flask:
     api = make_api(app)
     for blueprint in (messages.blueprint, status.blueprint, ops.blueprint):
         api.register_blueprint(blueprint)
-    auth.open_route(app.view_functions["api-docs.openapi_json"])
     web.register(app, services)
     return app
 

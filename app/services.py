@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from providers.base import Provider, Timeouts
-from providers.registry import load
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -23,6 +21,8 @@ from app.core.store import MessageStore
 from app.core.submit import Submitter
 from app.core.sweeper import Sweeper
 from config import Settings, SettingsError, simulator_environment
+from providers.base import Provider, Timeouts
+from providers.registry import load
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
 
@@ -31,17 +31,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def connect(redis_url: str, decode: bool = True) -> "Redis[str]":
+def connect(redis_url: str, decode: bool = True) -> Redis:
     """A client that notices a Redis that is away within seconds, and never repeats a command."""
-    return cast(
-        "Redis[str]",
-        Redis.from_url(
-            redis_url,
-            decode_responses=decode,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=_ANSWER_SECONDS,
-        ),
+    return Redis.from_url(
+        redis_url,
+        decode_responses=decode,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=_CONNECT_SECONDS,
+        socket_timeout=_ANSWER_SECONDS,
     )
 
 
@@ -63,7 +60,7 @@ class WorkerServices:
     """What a worker process needs. `redis` leaves bytes as they are, as RQ wants it."""
 
     settings: Settings
-    redis: "Redis[bytes]"
+    redis: Redis
     store: MessageStore
     leases: LeaseKeeper
     delivery: Delivery
@@ -73,9 +70,7 @@ class WorkerServices:
     clock: Clock
 
 
-def build(
-    settings: Settings, redis: "Redis[str] | None" = None, clock: Clock = utc_now
-) -> Services:
+def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now) -> Services:
     """The services of a web process. Raises SettingsError where a provider is not set up."""
     order = tuple(_provider_classes(settings))
     client = redis or connect(settings.redis_url)
@@ -85,7 +80,6 @@ def build(
         store=store,
         submitter=Submitter(
             store,
-            order,
             cast("OnUnknown", settings.on_unknown),
             timedelta(seconds=settings.message_expiry),
             clock,
@@ -109,7 +103,7 @@ def build_worker(
     leases = LeaseKeeper(store, owner, lease, utc_now)
     return WorkerServices(
         settings=settings,
-        redis=cast("Redis[bytes]", connect(settings.redis_url, decode=False)),
+        redis=connect(settings.redis_url, decode=False),
         store=store,
         leases=leases,
         delivery=Delivery(

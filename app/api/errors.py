@@ -10,7 +10,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from app.core.store import StoreUnavailable
-from app.core.submit import AcceptInDoubt, IdempotencyMismatch, InvalidSubmission
+from app.core.submit import AcceptInDoubt, IdempotencyMismatch
 
 log = structlog.get_logger(__name__)
 
@@ -82,8 +82,6 @@ def as_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case InvalidSubmission():
-            return Problem(422, "The request has faults; see errors.", errors=error.errors)
         case IdempotencyMismatch():
             return Problem(
                 422,

@@ -17,6 +17,42 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _NOT_IN_A_BARE_NAME = re.compile(r'["<>(),;:@\[\]\\]')
 _ENCODED_WORD = re.compile(r"=\?[^?]+\?[bBqQ]\?[^?]*\?=")
 _LONGEST_NAME = 320
+_MOST_HEADERS = 50
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,126}")
+_NOT_THE_CALLERS = frozenset(
+    {
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "sender",
+        "reply-to",
+        "date",
+        "message-id",
+        "mime-version",
+        "received",
+        "return-path",
+        "dkim-signature",
+    }
+)
+
+LONGEST_LINE = 998
+"""The most characters of a line in a message, by RFC 5322."""
+
+
+ADDRESS_FORM = {
+    "oneOf": [
+        {"type": "string", "examples": ["Ann <ann@example.net>"]},
+        {
+            "type": "object",
+            "properties": {"email": {"type": "string"}, "name": {"type": ["string", "null"]}},
+            "required": ["email"],
+            "additionalProperties": False,
+        },
+    ]
+}
+HEADERS_FORM = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def has_control(text: str) -> bool:
@@ -106,3 +142,38 @@ class HeaderText(fields.String):
         if text is not None and has_control(text):
             raise ValidationError("Line breaks and control characters are not allowed here.")
         return text
+
+
+class HeadersField(fields.Field[dict[str, str]]):
+    """Custom headers: names to values of one line, none of them ours or the provider's."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping):
+            raise ValidationError("Not an object.")
+        if len(value) > _MOST_HEADERS:
+            raise ValidationError(f"More than {_MOST_HEADERS} headers.")
+        seen: set[str] = set()
+        faults = {}
+        for name, text in value.items():
+            fault = self._fault(name, text, name.lower() in seen)
+            if fault is not None:
+                faults[name] = [fault]
+            seen.add(name.lower())
+        if faults:
+            raise ValidationError(faults)
+        return dict(value)
+
+    def _fault(self, name: str, text: Any, repeated: bool) -> str | None:
+        if not _HEADER_NAME.fullmatch(name):
+            return "Not the name of a header."
+        if name.lower() in _NOT_THE_CALLERS or name.lower().startswith("content-"):
+            return "This header is written by the service or the provider."
+        if repeated:
+            return "Given twice."
+        if not isinstance(text, str):
+            return "Not a string."
+        if not 1 <= len(text) <= LONGEST_LINE:
+            return f"Must have 1 to {LONGEST_LINE} characters."
+        if has_control(text):
+            return "Line breaks and control characters are not allowed here."
+        return None

@@ -1,18 +1,20 @@
 """The OpenAPI document: made from the routes and schemas that answer the requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask
+import orjson
+from flask import Flask, Response
 from flask_smorest import Api, Blueprint
 from flask_smorest.utils import prepare_response
+from marshmallow.fields import Field
 
 from app.api import errors
-from app.api.fields import AddressField
+from app.api.auth import open_route
+from app.api.fields import ADDRESS_FORM, HEADERS_FORM, AddressField, HeadersField
 from app.api.parsing import BodyParser
-from app.api.schemas import ADDRESS_DOC, ProblemAnswer
+from app.api.schemas import ProblemAnswer
 from app.version import VERSION
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -63,6 +65,10 @@ class ProblemApi(Api):  # type: ignore[misc]
     def _register_error_handlers(self) -> None:
         errors.register(self._app)
 
+    @open_route
+    def _openapi_json(self) -> Response:
+        return Response(orjson.dumps(self.spec.to_dict()), content_type="application/json")
+
 
 def make_api(app: Flask) -> ProblemApi:
     """The API of an application, to which blueprints can be added."""
@@ -72,18 +78,15 @@ def make_api(app: Flask) -> ProblemApi:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
     )
-    plugin = MarshmallowPlugin()
     api = ProblemApi(
         app,
         spec_kwargs={
-            "marshmallow_plugin": plugin,
             "info": {"description": _DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
             "security": [{"bearer": []}, {"basic": []}],
         },
     )
-    plugin.converter.add_attribute_function(
-        lambda _self, field, **_: ADDRESS_DOC if isinstance(field, AddressField) else {}
-    )
+    for kind, form in ((AddressField, ADDRESS_FORM), (HeadersField, HEADERS_FORM)):
+        _describe(api, kind, form)
     schemes = api.spec.components
     schemes.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     schemes.security_scheme(
@@ -91,3 +94,10 @@ def make_api(app: Flask) -> ProblemApi:
         {"type": "http", "scheme": "basic", "description": "User `api`, the key as password."},
     )
     return api
+
+
+def _describe(api: ProblemApi, kind: type[Field[Any]], form: Mapping[str, Any]) -> None:
+    def attributes(_converter: object, field: object, **_: object) -> Mapping[str, Any]:
+        return form if isinstance(field, kind) else {}
+
+    api.ma_plugin.converter.add_attribute_function(attributes)

@@ -17,7 +17,7 @@ _LISTS = frozenset({"to", "cc", "bcc", "reply_to", "tags", "providers"})
 _OBJECTS = frozenset({"headers", "metadata"})
 
 
-class BodyParser(FlaskParser):  # type: ignore[misc]
+class BodyParser(FlaskParser):
     """webargs' parser with our reading of bodies and our answer to faults.
 
     Its location `json` takes form fields too: lists by repeating a field, objects as JSON text.

@@ -1,6 +1,5 @@
 """The forms of requests and answers; the OpenAPI document is made from them. Each is made once."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
@@ -15,58 +14,15 @@ from marshmallow import (
     validates_schema,
 )
 
-from app.api.fields import AddressField, HeaderText, OneOrMany
+from app.api.fields import LONGEST_LINE, AddressField, HeadersField, HeaderText, OneOrMany
 from app.core.models import MessageState, Outcome, RecipientState
 from app.core.submit import Submission
 
 _MOST_RECIPIENTS = 50
-_HEADER_NAME = re.compile(r"[!-9;-~]{1,126}")
-_NOT_THE_CALLERS = frozenset(
-    [
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "subject",
-        "sender",
-        "reply-to",
-        "date",
-        "message-id",
-        "mime-version",
-        "received",
-        "return-path",
-        "dkim-signature",
-    ]
-)
-_LONGEST_LINE = 998
-ADDRESS_DOC = {
-    "oneOf": [
-        {"type": "string", "examples": ["Ann <ann@example.net>"]},
-        {
-            "type": "object",
-            "properties": {"email": {"type": "string"}, "name": {"type": ["string", "null"]}},
-            "required": ["email"],
-            "additionalProperties": False,
-        },
-    ]
-}
 
 
 def _addresses(**kwargs: Any) -> OneOrMany:
     return OneOrMany(AddressField(), validate=validate.Length(max=_MOST_RECIPIENTS), **kwargs)
-
-
-def _headers(value: Mapping[str, str]) -> None:
-    faults = {}
-    for name in value:
-        if not _HEADER_NAME.fullmatch(name):
-            faults[name] = ["Not the name of a header."]
-        elif name.lower() in _NOT_THE_CALLERS or name.lower().startswith("content-"):
-            faults[name] = ["This header is written by the service or the provider."]
-    names = [name.lower() for name in value]
-    faults |= {n: ["Given twice."] for n in value if names.count(n.lower()) > 1 and n not in faults}
-    if faults:
-        raise ValidationError(faults)
 
 
 class MessageRequest(Schema):
@@ -80,15 +36,10 @@ class MessageRequest(Schema):
     cc = _addresses(load_default=())
     bcc = _addresses(load_default=())
     reply_to = _addresses(load_default=())
-    subject = HeaderText(required=True, validate=validate.Length(1, _LONGEST_LINE))
+    subject = HeaderText(required=True, validate=validate.Length(1, LONGEST_LINE))
     text = fields.String(validate=validate.Length(min=1), load_default=None)
     html = fields.String(validate=validate.Length(min=1), load_default=None)
-    headers = fields.Dict(
-        fields.String(),
-        HeaderText(validate=validate.Length(1, _LONGEST_LINE)),
-        validate=[validate.Length(max=50), _headers],
-        load_default=dict,
-    )
+    headers = HeadersField(load_default=dict)
     tags = fields.List(
         HeaderText(validate=validate.Length(1, 128)),
         validate=validate.Length(max=20),

@@ -61,4 +61,6 @@ def _answer(message_id: str, email: str | None) -> Response:
     response: Response = jsonify(_STATUS.dump(message))
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag(weak=True)
-    return response.make_conditional(request) if request.method == "GET" else response
+    if request.method == "GET":
+        response.make_conditional(request)
+    return response

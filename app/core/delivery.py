@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from providers.base import Provider
 
 from app.core import ids, lifecycle
 from app.core.leases import LeaseKeeper
@@ -26,6 +25,7 @@ from app.core.models import (
 )
 from app.core.router import Candidate, Choice, NoChoice, choose, order
 from app.core.store import Change, Claim, MessageStore, StoreUnavailable
+from providers.base import Provider
 from providers.errors import (
     AccountRefused,
     MessageRefused,

@@ -129,7 +129,7 @@ def queued(message: Message, now: datetime) -> Message:
 
 
 def attempt_opened(message: Message, attempt: Attempt) -> Message:
-    """The message with one more attempt: a second copy is possible from here on, if one may exist."""
+    """The message with one more attempt: from here on a second copy is possible if one may be."""
     return replace(
         message,
         attempts=(*message.attempts, attempt),

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from typing import cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -15,7 +16,7 @@ _LIFE_SECONDS = 600
 class LoginTokens:
     """Tokens in Redis, each standing for an API key's name; only their hashes are kept."""
 
-    def __init__(self, redis: "Redis[str]") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def issue(self, key_name: str) -> str:
@@ -30,7 +31,7 @@ class LoginTokens:
     def redeem(self, token: str) -> str | None:
         """The name of the API key, the first time; None afterwards. Raises StoreUnavailable."""
         try:
-            return self._redis.getdel(_key(token))
+            return cast("str | None", self._redis.getdel(_key(token)))
         except RedisError as error:
             raise translated(error) from error
 

@@ -65,7 +65,7 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
     lease = None
     if record["state"] == MessageState.SENDING and lease_until is not None:
         lease = Lease(record["owner"], int(record["fence"]), lease_until)
-    attempts = []
+    attempts: list[Attempt] = []
     while (text := record.get(f"{_ATTEMPT}{len(attempts) + 1}")) is not None:
         number = len(attempts) + 1
         attempts.append(_attempt_from_json(ids.attempt_id(message_id, number), orjson.loads(text)))

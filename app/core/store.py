@@ -1,7 +1,7 @@
 """Where messages live: Redis, through scripts that each move them in one atomic step.
 
 No command is sent twice by itself: the client that is handed in does not retry, and a write whose
-answer was lost raises `WriteInDoubt`. Repeating a move is safe, since it carries a token of its own.
+answer was lost raises `WriteInDoubt`. Repeating a move is safe: it carries a token of its own.
 """
 
 import hashlib
@@ -121,7 +121,7 @@ def _lua_table(values: dict[str, Any]) -> str:
 class MessageStore:
     """The messages in Redis. Safe to use from several threads at once."""
 
-    def __init__(self, redis: "Redis[str]") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def accept(
@@ -146,13 +146,6 @@ class MessageStore:
         kind, *ids = cast("list[str]", self._run("accept", [key], arguments))
         known = tuple(ids) if kind == "replayed" else tuple(m.id for m, _ in messages)
         return AcceptResult(cast("Literal['accepted', 'replayed', 'mismatch']", kind), known)
-
-    def remembered(self, api_key: str, key_hash: str) -> tuple[str, tuple[str, ...]] | None:
-        """The fingerprint and message ids that an Idempotency-Key stands for, if it is known."""
-        fingerprint, ids = self._read(
-            lambda r: r.hmget(keys.idempotency(api_key, key_hash), "fingerprint", "ids")
-        )
-        return None if fingerprint is None else (fingerprint, tuple(ids.split()))
 
     def take(
         self, count: int, owner: str, now: datetime, lease: timedelta
@@ -251,7 +244,7 @@ class MessageStore:
     def get_many(self, message_ids: Sequence[str]) -> list[Message | None]:
         """The messages in the order of the ids, in one round trip."""
 
-        def read(redis: "Redis[str]") -> list[Any]:
+        def read(redis: Redis) -> list[Any]:
             pipeline = redis.pipeline(transaction=False)
             for message_id in message_ids:
                 pipeline.hgetall(keys.message(message_id))
@@ -332,13 +325,13 @@ class MessageStore:
         pool = self._redis.connection_pool
         connection = pool.get_connection()
         try:
-            connection.send_command(*command)
+            connection.send_command(*command)  # type: ignore[no-untyped-call]
             return connection.read_response()
         except BusyLoadingError:
-            connection.disconnect()
+            connection.disconnect()  # type: ignore[no-untyped-call]
             raise
         except (ConnectionError, TimeoutError, OSError) as error:
-            connection.disconnect()
+            connection.disconnect()  # type: ignore[no-untyped-call]
             raise WriteInDoubt("the connection to Redis was lost during a write") from error
         finally:
             pool.release(connection)

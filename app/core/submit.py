@@ -1,7 +1,7 @@
 """Accepting messages: what an application asked for becomes a record and a job at once."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,14 +55,6 @@ class Submitted:
     replayed: bool = False
 
 
-class InvalidSubmission(Exception):
-    """What can only be said at the time of the request; `errors` maps a field's path to texts."""
-
-    def __init__(self, errors: dict[str, list[str]]) -> None:
-        super().__init__("; ".join(sorted(errors)))
-        self.errors = errors
-
-
 class IdempotencyMismatch(Exception):
     """The Idempotency-Key was used before, with another request."""
 
@@ -76,18 +68,16 @@ class AcceptInDoubt(Exception):
 
 
 class Submitter:
-    """Accepts messages for the configured providers."""
+    """Accepts messages; `on_unknown` and `expiry` are for those that do not say."""
 
     def __init__(
         self,
         store: MessageStore,
-        providers: Sequence[str],
         on_unknown: OnUnknown,
         expiry: timedelta,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._providers = tuple(providers)
         self._on_unknown = on_unknown
         self._expiry = expiry
         self._clock = clock
@@ -97,17 +87,11 @@ class Submitter:
     ) -> Submitted:
         """Writes the message and rings for it, in one step.
 
-        `fingerprint` stands for the parsed request. Raises InvalidSubmission, IdempotencyMismatch,
-        AcceptInDoubt and StoreUnavailable; nothing is kept then, but for what is in doubt.
+        `fingerprint` stands for the parsed request. Raises IdempotencyMismatch, AcceptInDoubt and
+        StoreUnavailable; nothing is kept then, but for what is in doubt. A message whose time is
+        over already is accepted like any other, and expires.
         """
         now = self._clock()
-        faults = self._faults(submission, now)
-        if faults:
-            if idempotency_key is not None:
-                replay = self._replay(api_key, idempotency_key, fingerprint)
-                if replay is not None:
-                    return replay
-            raise InvalidSubmission(faults)
         message = self._message(api_key, submission, now)
         idempotency = None
         if idempotency_key is not None:
@@ -120,25 +104,6 @@ class Submitter:
         if result.kind == "mismatch":
             raise IdempotencyMismatch
         return Submitted(result.ids[0], result.kind == "replayed")
-
-    def _replay(self, api_key: str, idempotency_key: str, fingerprint: str) -> Submitted | None:
-        """The first answer to a request that was valid then and, by the clock alone, is not now."""
-        known = self._store.remembered(api_key, _sha256(idempotency_key))
-        if known is None:
-            return None
-        if known[0] != fingerprint:
-            raise IdempotencyMismatch
-        return Submitted(known[1][0], replayed=True)
-
-    def _faults(self, submission: Submission, now: datetime) -> dict[str, list[str]]:
-        faults: dict[str, list[str]] = {}
-        if submission.expires_at is not None and submission.expires_at <= now:
-            faults["expires_at"] = ["This time is over."]
-        for index, name in enumerate(submission.providers):
-            if name not in self._providers:
-                known = ", ".join(self._providers)
-                faults[f"providers.{index}"] = [f"Not a provider of this service. It has: {known}."]
-        return faults
 
     def _message(self, api_key: str, submission: Submission, now: datetime) -> Message:
         return Message(

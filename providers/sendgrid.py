@@ -1,0 +1,130 @@
+"""SendGrid: a JSON object posted to the mail/send of its v3 API."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from providers import mailbox
+from providers.answers import Answer, Complaint, Rule
+from providers.base import HttpProvider, ProviderSetting, Timeouts
+from providers.carrying import Envelope, Limits, envelopes
+from providers.errors import AccountRefused, Rejected, SenderRefused
+from providers.transport import Call
+from providers.types import Accepted, Address, Email
+
+_FIELD_OF_RECIPIENT = re.compile(r"personalizations\D+(\d+)\D+?(to|cc|bcc)\W+(\d+)\b.*")
+
+
+class SendGridProvider(HttpProvider):
+    """https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+
+    Subusers pinned to Europe want the base URL https://api.eu.sendgrid.com.
+    """
+
+    name = "sendgrid"
+    settings = (
+        ProviderSetting("SENDGRID_API_KEY", required=True, secret=True),
+        ProviderSetting("SENDGRID_BASE_URL", default="https://api.sendgrid.com"),
+    )
+    limits = Limits(size=30_000_000, recipients=1000, steering=("x-sg-", "x-smtpapi"))
+    #: The code of a complaint is the field of the request that it is about.
+    #: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(SenderRefused, (400, 401, 403), text=r"verified sender identity"),
+        Rule(SenderRefused, (403,), code=r"from\b.*"),
+        Rule(Rejected, (400,), code=r"(personalizations|from|reply_to|reply_to_list)\b.*"),
+        Rule(Rejected, (400,), code=r"(subject|content|attachments|headers)\b.*"),
+        Rule(Rejected, (400,), code=r"(categories|custom_args|send_at)\b.*"),
+        Rule(AccountRefused, (400,), code=r"(template_id|asm|ip_pool_name|batch_id)\b.*"),
+    )
+
+    def __init__(
+        self,
+        values: Mapping[str, str],
+        timeouts: Timeouts,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(values, timeouts, clock=clock)
+        self._url = f"{self.base_url}/v3/mail/send"
+        self._secrets = (values["SENDGRID_API_KEY"],)
+        self._headers = {
+            "Authorization": f"Bearer {values['SENDGRID_API_KEY']}",
+            "Content-Type": "application/json",
+        }
+
+    def refusal(self, email: Email) -> str | None:
+        if not email.subject:
+            return "SendGrid wants a subject"
+        if not (email.text or email.html):
+            return "SendGrid wants a body"
+        return super().refusal(email)
+
+    def compose(self, email: Email) -> Call:
+        message: dict[str, Any] = {
+            "personalizations": list(map(_personalization, envelopes(email))),
+            "from": _mailbox(email.sender),
+            "subject": email.subject,
+            # Plain text first, and no value may be empty.
+            "content": [
+                {"type": kind, "value": value}
+                for kind, value in (("text/plain", email.text), ("text/html", email.html))
+                if value
+            ],
+            "custom_args": {"attempt_id": email.attempt_id},
+        }
+        if len(email.reply_to) == 1:
+            message["reply_to"] = _mailbox(email.reply_to[0])
+        elif email.reply_to:
+            message["reply_to_list"] = [_mailbox(address) for address in email.reply_to]
+        if email.headers:
+            message["headers"] = {k: mailbox.encoded_text(v) for k, v in email.headers}
+        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        return Call(self._url, self._headers, body, self._secrets)
+
+    def accepted(self, answer: Answer) -> Accepted:
+        message_id = answer.headers.get("X-Message-Id")
+        # The id in the header marks an answer as SendGrid's. Its body is empty, and has been
+        # called text/plain.
+        if message_id is None and (answer.body or answer.content_type != "text/plain"):
+            return super().accepted(answer)
+        return Accepted(message_id)
+
+    def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
+        errors = answer.fields.get("errors")
+        return tuple(
+            Complaint(str(error.get("message") or ""), str(error.get("field") or ""))
+            for error in (errors if isinstance(errors, list) else ())
+            if isinstance(error, dict)
+        )
+
+    def named(self, email: Email, complaint: Complaint) -> tuple[str, ...]:
+        found = _FIELD_OF_RECIPIENT.fullmatch(complaint.code)
+        if found is None:
+            return ()
+        copies = envelopes(email)[int(found[1]) :][:1]
+        addresses = [a for copy in copies for a in getattr(copy, found[2])][int(found[3]) :]
+        return (addresses[0].email,) if addresses else ()
+
+
+def _personalization(copy: Envelope) -> dict[str, list[dict[str, str]]]:
+    kinds = {"to": copy.to, "cc": copy.cc, "bcc": copy.bcc}
+    return {
+        kind: list(map(_recipient, addresses)) for kind, addresses in kinds.items() if addresses
+    }
+
+
+def _mailbox(address: Address) -> dict[str, str]:
+    bare = {"email": mailbox.ascii_domain(address)}
+    return {**bare, "name": address.name} if address.name else bare
+
+
+def _recipient(address: Address) -> dict[str, str]:
+    # SendGrid does not quote the names of recipients, and takes a comma in one for the end of it.
+    # https://github.com/sendgrid/sendgrid-python/issues/291
+    found = _mailbox(address)
+    if {",", ";"} & set(address.name):
+        found["name"] = mailbox.quoted(address.name)
+    return found

@@ -1,0 +1,75 @@
+"""What most tests share: a Redis, the real server and the fake one, and a clock."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fakeredis
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError
+
+from app import embedded_store
+from app.services import connect
+from config import Settings
+
+
+class FakeClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The address of a real server of this test run's own."""
+    with tempfile.TemporaryDirectory(prefix="sp-") as directory:
+        settings = Settings.from_env({"DATA_DIR": directory})
+        server = embedded_store.find_server(settings)
+        command = embedded_store.command(server, settings)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            client = connect(settings.redis_url)
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    client.ping()
+                    break
+                except ConnectionError:
+                    assert process.poll() is None, Path(directory, "valkey.log").read_text()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            client.close()
+            yield settings.redis_url
+            process.terminate()
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[Redis]:
+    """A client of the real server, empty at first."""
+    client = connect(valkey_url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def redis(request: pytest.FixtureRequest) -> Redis:
+    """A client of the fake server and then of the real one: the same holds over both."""
+    if request.param == "fake":
+        return fakeredis.FakeRedis(decode_responses=True)
+    return request.getfixturevalue("valkey")

@@ -1,0 +1,80 @@
+"""The tables: every state meets every news, and nothing goes back."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import pytest
+
+from app.core import lifecycle
+from app.core.lifecycle import AGREED, MOVES, WORK_STATES, News, move, settled_state
+from app.core.models import MessageState, Recipient, RecipientState
+from tests.scripted import message
+
+ENDS = frozenset(RecipientState) - {RecipientState.QUEUED}
+
+
+def recipient(state: RecipientState) -> Recipient:
+    return Recipient("ann@example.net", "", "to", state)
+
+
+@pytest.mark.parametrize(("state", "news"), list(product(RecipientState, News)))
+def test_every_news_is_taken_in_every_state_and_none_leads_back_to_the_queue(state, news):
+    after = move(recipient(state), news, "why").state
+    assert after is state or after in ENDS
+
+
+@pytest.mark.parametrize(("state", "news"), list(product(RecipientState, News)))
+def test_news_that_comes_twice_changes_nothing_the_second_time(state, news):
+    once = move(recipient(state), news, "why")
+    assert move(once, news, "again") == once
+
+
+@pytest.mark.parametrize("news", News)
+def test_a_recipient_who_got_the_mail_is_never_said_not_to_have(news):
+    assert move(recipient(RecipientState.SENT), news).state is RecipientState.SENT
+
+
+def test_every_recipient_state_has_a_message_state_and_every_end_can_be_reached():
+    assert set(AGREED) == set(RecipientState)
+    reached = {after for moves in MOVES.values() for after in moves.values()}
+    assert reached <= ENDS
+
+
+@pytest.mark.parametrize("state", RecipientState)
+def test_recipients_who_agree_make_the_state_of_the_message(state):
+    assert settled_state([recipient(state)] * 3) is AGREED[state]
+
+
+def test_recipients_who_differ_make_a_partial_message():
+    both = [recipient(RecipientState.SENT), recipient(RecipientState.FAILED)]
+    assert settled_state(both) is MessageState.PARTIAL
+
+
+def test_suppressed_recipients_count_only_where_all_are():
+    suppressed = recipient(RecipientState.SUPPRESSED)
+    assert settled_state([suppressed, recipient(RecipientState.SENT)]) is MessageState.SENT
+    assert settled_state([suppressed, suppressed]) is MessageState.SUPPRESSED
+
+
+@pytest.mark.parametrize("state", MessageState)
+def test_only_work_and_held_messages_are_unfinished(state, clock):
+    mail = replace(message(clock()), state=state)
+    assert lifecycle.has_ended(mail) is (state not in WORK_STATES)
+    held = replace(mail, next_attempt_at=clock())
+    assert not lifecycle.has_ended(held)
+
+
+@pytest.mark.parametrize(
+    ("round_number", "jitter", "seconds"),
+    [(1, 0.5, 10), (2, 0.5, 30), (3, 0.5, 30), (99, 0.5, 30), (1, 0.0, 8), (2, 0.999999, 36)],
+)
+def test_the_rest_between_rounds_grows_by_the_schedule_and_is_spread(round_number, jitter, seconds):
+    wait = lifecycle.round_wait((10.0, 30.0), round_number, jitter)
+    assert wait.total_seconds() == pytest.approx(seconds, abs=0.01)
+
+
+def test_no_rest_is_longer_than_the_message_has_time(clock):
+    mail = message(clock(), expires_at=clock() + timedelta(seconds=5))
+    waiting = lifecycle.waiting(mail, clock() + timedelta(hours=1), clock())
+    assert waiting.next_attempt_at == mail.expires_at
