@@ -23,7 +23,7 @@ from app.services import WorkerServices
 
 log = structlog.get_logger(__name__)
 
-_WAIT_SECONDS = 1.0
+_WAIT_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 30.0
 _SUSPENSION_SECONDS = 2.0
 
@@ -95,12 +95,12 @@ class MailWorker(BaseWorker):
         for loop in loops:
             loop.join()
         try:
-            self.register_death()
+            self.register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
             log.warning("worker could not say that it stops", error=str(error))
 
     def _register(self) -> None:
-        self.register_birth()
+        self.register_birth()  # type: ignore[no-untyped-call]
         self.set_state(WorkerStatus.IDLE)
         log.info("worker started", worker=self.name, concurrency=self._concurrency)
 
@@ -111,6 +111,8 @@ class MailWorker(BaseWorker):
             return
         with self._changed:
             if not self._changed.wait_for(lambda: self._free > 0, _WAIT_SECONDS):
+                return
+            if self._stop.asked:
                 return
             room = self._free
         store = self._services.store

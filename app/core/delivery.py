@@ -60,7 +60,7 @@ class Delivery:
     """Delivers messages. Safe to use from several threads at once.
 
     `random` gives numbers in [0, 1). `pause` waits for some seconds (0: not at all) and says
-    whether this process goes on; it is asked after each attempt, and while Redis is away and a
+    whether this process goes on; it is asked before each attempt, and while Redis is away and a
     result is waiting to be written.
     """
 
@@ -101,7 +101,7 @@ class Delivery:
                 self._clock(),
             )
             _log_attempt(message)
-        while message.state is MessageState.SENDING:
+        while message.state is MessageState.SENDING and self._may_go_on(message):
             step = self._next(message, claim.body)
             if isinstance(step, Message):
                 message = step
@@ -116,9 +116,10 @@ class Delivery:
             )
             seen = opened
             _log_attempt(message)
-            if not self._leases.held(message) or not self._pause(0):
-                break
         return self._write(seen, message)
+
+    def _may_go_on(self, message: Message) -> bool:
+        return self._leases.held(message) and self._pause(0)
 
     def _next(self, message: Message, body: Body) -> Message | tuple[Choice, Email, Attempt]:
         """The attempt that is to be made, or the message as it is without one."""

@@ -312,7 +312,7 @@ def test_a_worker_that_lost_its_lease_during_the_call_moves_nothing(service, clo
 
 
 def test_a_worker_that_stops_hands_the_message_back_after_its_attempt(redis, clock):
-    service = Service(redis, clock, pause=lambda seconds: seconds != 0)
+    service = Service(redis, clock, pause=lambda seconds: not service.mailgun.asked)
     service.mailgun.answers = [Unavailable("503")]
     message_id = service.accept()
     service.worker.deliver(service.take())
