@@ -185,6 +185,8 @@ SETTINGS = (
     Setting("MESSAGE_EXPIRY", "24h", "how long a message is tried", _duration),
     Setting("RETENTION", "7d", "how long a finished message is kept", _duration),
     Setting("RETRY_SCHEDULE", "10s,30s,1m,2m,5m,10m", "between rounds; last repeats", _durations),
+    Setting("BREAKER_FAILURES", "5", "in a row open a provider's breaker", _number(1, 1000)),
+    Setting("BREAKER_COOLDOWN", "30s", "how long it stays open before a probe", _duration),
     Setting("WEB_PROCESSES", "2", "`auto` is one a core", _processes),
     Setting("WORKER_PROCESSES", "auto", "`auto` is one a core", _processes),
     Setting("WORKER_CONCURRENCY", "32", "sends at once in a worker process", _number(1, 4096)),
@@ -225,6 +227,8 @@ class Settings:
     message_expiry: float
     retention: float
     retry_schedule: tuple[float, ...]
+    breaker_failures: int
+    breaker_cooldown: float
     web_processes: int
     worker_processes: int
     worker_concurrency: int

@@ -13,7 +13,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.core.api_keys import ApiKeys
+from app.core.breaker import BreakerPolicy
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.logins import LoginTokens
 from app.core.models import Clock, OnUnknown
@@ -51,6 +53,7 @@ class Services:
     submitter: Submitter
     logins: LoginTokens
     api_keys: ApiKeys
+    breakers: Breakers
     order: tuple[str, ...]
     clock: Clock
 
@@ -86,6 +89,7 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
         ),
         logins=LoginTokens(client),
         api_keys=ApiKeys(settings.api_keys),
+        breakers=_breakers(settings, store, clock),
         order=order,
         clock=clock,
     )
@@ -112,6 +116,7 @@ def build_worker(
             tuple(providers),
             DeliveryPolicy(settings.retry_schedule, lease, retention),
             leases,
+            _breakers(settings, store, utc_now),
             utc_now,
             random.random,
             pause,
@@ -121,6 +126,15 @@ def build_worker(
         lease=lease,
         clock=utc_now,
     )
+
+
+def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers:
+    policy = BreakerPolicy(
+        failures=settings.breaker_failures,
+        cooldown=timedelta(seconds=settings.breaker_cooldown),
+        probe=timedelta(seconds=settings.lease_seconds),
+    )
+    return Breakers(store, policy, clock)
 
 
 def make_providers(settings: Settings) -> dict[str, Provider]:

@@ -7,6 +7,7 @@
     │   ├── SenderRefused     this From address is not verified there
     │   └── MessageRefused    this provider cannot carry this message (size, feature)
     ├── Unavailable       certainly not taken, may work later: the next one is asked at once
+    │   └── Limited           too many requests: it is left alone for a while
     └── Unknown           it may have been taken: `on_unknown` decides
 
 A `reason` is shown to people and logged: it never holds a secret, a body or a whole address.
@@ -61,6 +62,10 @@ class MessageRefused(Refused):
 
 class Unavailable(ProviderFailure):
     """The message was certainly not taken, and a later try may work."""
+
+
+class Limited(Unavailable):
+    """The provider is up, and wants fewer requests: `retry_after` says for how long, where it did."""
 
 
 class Unknown(ProviderFailure):

@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.core import ids, lifecycle
+from app.core import breaker, ids, lifecycle
+from app.core.breaker import Report
+from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.lifecycle import Verdict
 from app.core.models import (
@@ -28,6 +30,7 @@ from app.core.store import Change, Claim, MessageStore, StoreUnavailable
 from providers.base import Provider
 from providers.errors import (
     AccountRefused,
+    Limited,
     MessageRefused,
     ProviderFailure,
     Refused,
@@ -35,7 +38,7 @@ from providers.errors import (
     SenderRefused,
     Unavailable,
 )
-from providers.types import Email
+from providers.types import Address, Email
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +48,22 @@ _SCOPES: tuple[tuple[type[Refused], str], ...] = (
     (MessageRefused, "message"),
 )
 _LONGEST_PAUSE = 2.0
+_SHORTEST_WAIT = timedelta(seconds=1)
+_PROBE_WAIT = timedelta(seconds=2)
+_SENDER_WAIT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How long things last: the rests between rounds (seconds), a lease, and an ended record."""
+    """How long things last: the rests between rounds (seconds), a lease, and an ended record.
+
+    `last_chance` before it expires, a message that found nobody fit is offered to the least bad.
+    """
 
     retry_schedule: tuple[float, ...]
     lease: timedelta
     retention: timedelta
+    last_chance: timedelta = timedelta(seconds=60)
 
 
 class Delivery:
@@ -71,6 +81,7 @@ class Delivery:
         configured: Sequence[str],
         policy: DeliveryPolicy,
         leases: LeaseKeeper,
+        breakers: Breakers,
         clock: Clock,
         random: Callable[[], float],
         pause: Callable[[float], bool],
@@ -80,6 +91,7 @@ class Delivery:
         self._configured = tuple(configured)
         self._policy = policy
         self._leases = leases
+        self._breakers = breakers
         self._clock = clock
         self._random = random
         self._pause = pause
@@ -111,11 +123,12 @@ class Delivery:
             opened = self._write(seen, lifecycle.attempt_opened(message, attempt), lease_until)
             if opened is None:
                 return None
-            message = lifecycle.attempt_closed(
-                opened, self._ask(choice.provider, email, message), self._clock()
-            )
+            verdict = self._ask(choice.provider, email, message)
+            message = lifecycle.attempt_closed(opened, verdict, self._clock())
             seen = opened
             _log_attempt(message)
+            if verdict.duration_ms is not None:
+                self._report(message, verdict)
         return self._write(seen, message)
 
     def _may_go_on(self, message: Message) -> bool:
@@ -127,25 +140,68 @@ class Delivery:
         if now >= message.expires_at:
             return lifecycle.expired(message, now)
         email = _email(message, body, ids.attempt_id(message.id, len(message.attempts) + 1))
-        choice = choose(message, [self._candidate(n, email) for n in self._order(message)])
-        if isinstance(choice, Choice):
-            attempt = Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
-            return choice, email, attempt
-        return self._without_choice(message, choice)
+        names = order(message, self._configured)
+        candidates = {name: self._candidate(name, email, now) for name in names}
+        choice = choose(message, tuple(candidates.values()))
+        while isinstance(choice, Choice) and choice.probe:
+            if self._breakers.begin_probe(choice.provider, now):
+                break
+            candidates[choice.provider] = self._taken(candidates[choice.provider], now)
+            choice = choose(message, tuple(candidates.values()))
+        if isinstance(choice, NoChoice) and not choice.round_over:
+            choice = self._last_chance(message, candidates, choice, now)
+        if isinstance(choice, NoChoice):
+            return self._without_choice(message, choice, now)
+        attempt = Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
+        return choice, email, attempt
 
-    def _without_choice(self, message: Message, choice: NoChoice) -> Message:
-        now = self._clock()
+    def _without_choice(self, message: Message, choice: NoChoice, now: datetime) -> Message:
         if choice.hopeless:
             return lifecycle.given_up(message, f"no provider can carry it: {choice.why}", now)
-        rest = lifecycle.round_wait(self._policy.retry_schedule, message.round, self._random())
-        return lifecycle.waiting(message, now + rest, now)
+        if choice.round_over:
+            rest = lifecycle.round_wait(self._policy.retry_schedule, message.round, self._random())
+            return lifecycle.waiting(message, now + rest, now)
+        until = choice.fit_from or now + self._breakers.policy.cooldown
+        last_chance = message.expires_at - self._policy.last_chance
+        if now < last_chance:
+            until = min(until, last_chance)
+        return lifecycle.waiting(message, max(until, now + _SHORTEST_WAIT), now, round_over=False)
 
-    def _order(self, message: Message) -> tuple[str, ...]:
-        return order(message, self._configured)
+    def _last_chance(
+        self,
+        message: Message,
+        candidates: Mapping[str, Candidate],
+        choice: NoChoice,
+        now: datetime,
+    ) -> Choice | NoChoice:
+        """Nobody is fit, and the message has little time left: the least bad provider is asked."""
+        since = message.expires_at - self._policy.last_chance
+        offered = any(attempt.started_at >= since for attempt in message.attempts)
+        if now < since or offered:
+            return choice
+        able = [name for name, candidate in candidates.items() if candidate.obstacle is None]
+        name = breaker.least_bad({n: self._breakers.of(n) for n in able}, able, now)
+        if name is None:
+            return choice
+        return Choice(name, f"the least bad, before the message expires; {choice.why}")
 
-    def _candidate(self, name: str, email: Email) -> Candidate:
+    def _candidate(self, name: str, email: Email, now: datetime) -> Candidate:
         provider = self._providers.get(name)
-        return Candidate(name, "it is not set up" if provider is None else provider.refusal(email))
+        obstacle = "it is not set up" if provider is None else provider.refusal(email)
+        if obstacle is not None:
+            return Candidate(name, obstacle)
+        fitness = self._breakers.of(name)
+        fit_from = fitness.fit_from(now)
+        if fit_from is None or fit_from > now:
+            return Candidate(name, unfit=fitness.in_words(), fit_from=fit_from)
+        if self._breakers.refuses_sender(name, _domain(email.sender)):
+            return Candidate(
+                name, unfit="refused this sender a short while ago", fit_from=now + _SENDER_WAIT
+            )
+        return Candidate(name, probe=fitness.needs_probe)
+
+    def _taken(self, candidate: Candidate, now: datetime) -> Candidate:
+        return replace(candidate, unfit="is being probed", fit_from=now + _PROBE_WAIT, probe=False)
 
     def _ask(self, name: str, email: Email, message: Message) -> Verdict:
         """What the provider's answer, or the lack of one, means."""
@@ -163,6 +219,23 @@ class Delivery:
             log.exception("provider failed", provider=name, attempt=email.attempt_id)
             verdict = Verdict(Outcome.UNKNOWN, f"the provider class raised {type(error).__name__}")
         return replace(verdict, duration_ms=round((time.monotonic() - started) * 1000))
+
+    def _report(self, message: Message, verdict: Verdict) -> None:
+        """Tells the breakers what the attempt that was just closed says about its provider."""
+        attempt = message.attempts[-1]
+        if verdict.outcome is Outcome.REFUSED and verdict.scope == "sender":
+            self._breakers.remember_sender(attempt.provider, _domain(message.envelope.sender))
+        self._breakers.report(
+            attempt.provider,
+            Report(
+                verdict.outcome,
+                attempt.started_at,
+                scope=verdict.scope,
+                reason=verdict.reason,
+                limited=verdict.limited,
+                retry_after=verdict.retry_after,
+            ),
+        )
 
     def _write(
         self, seen: Message, message: Message, lease_until: datetime | None = None
@@ -227,8 +300,18 @@ def _verdict(failure: ProviderFailure) -> Verdict:
         scope = next(name for kind, name in _SCOPES if isinstance(failure, kind))
         return Verdict(Outcome.REFUSED, reason, scope=scope, status_code=status)
     if isinstance(failure, Unavailable):
-        return Verdict(Outcome.UNAVAILABLE, reason, status_code=status)
+        return Verdict(
+            Outcome.UNAVAILABLE,
+            reason,
+            status_code=status,
+            limited=isinstance(failure, Limited),
+            retry_after=failure.retry_after,
+        )
     return Verdict(Outcome.UNKNOWN, reason, status_code=status)
+
+
+def _domain(sender: Address) -> str:
+    return sender.email.rpartition("@")[2].lower()
 
 
 def _log_attempt(message: Message) -> None:

@@ -13,6 +13,8 @@
 | `sp:ring` | string | the last sequence number | none |
 | `sp:idempotency:<key>:<hash>` | hash | fingerprint and message id | 24 h after the mail was due |
 | `sp:sweeper` | string | who sweeps | seconds |
+| `sp:fitness` | hash | by provider, its breaker, rest and pause | none |
+| `sp:refused-senders` | sorted set | provider and From domain by end (ms) of the memory | - |
 | `sp:login:<hash>` | string | the API key that a login link stands for | 10 min |
 
 Members of sorted sets leave with what they stand for (-): a message that has moved on or is gone.
@@ -29,6 +31,8 @@ LEASED = "sp:leased"
 ENDED = "sp:ended"
 RING = "sp:ring"
 SWEEPER = "sp:sweeper"
+FITNESS = "sp:fitness"
+REFUSED_SENDERS = "sp:refused-senders"
 
 RQ_QUEUES = "rq:queues"
 RQ_QUEUE = "rq:queue:"

@@ -83,6 +83,8 @@ class Verdict:
     status_code: int | None = None
     provider_message_id: str | None = None
     duration_ms: int | None = None
+    limited: bool = False
+    retry_after: float | None = None
 
 
 def move(recipient: Recipient, news: News, reason: str | None = None) -> Recipient:
@@ -168,12 +170,17 @@ def attempt_closed(message: Message, verdict: Verdict, now: datetime) -> Message
     return message
 
 
-def waiting(message: Message, until: datetime, now: datetime) -> Message:
-    """The message after a round without acceptance: it rests, and then begins the next one."""
+def waiting(
+    message: Message, until: datetime, now: datetime, *, round_over: bool = True
+) -> Message:
+    """The message after a round without acceptance: it rests, and then begins the next one.
+
+    Where nobody was fit to be asked, the round is not over, and none is spent.
+    """
     return replace(
         message,
         state=MessageState.RETRYING,
-        round=message.round + 1,
+        round=message.round + 1 if round_over else message.round,
         next_attempt_at=min(until, message.expires_at),
         lease=None,
         updated_at=now,

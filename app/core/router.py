@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.core.models import Attempt, Message, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A provider as the router sees it: `obstacle` says why it cannot carry the message at all."""
+    """A provider as the router sees it.
+
+    `obstacle` says why it cannot carry the message at all, `unfit` why it is not asked now, and
+    `fit_from` when it may be (None: nobody knows). `probe` marks one whose breaker wants to know.
+    """
 
     name: str
     obstacle: str | None = None
+    unfit: str | None = None
+    fit_from: datetime | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +28,21 @@ class Choice:
 
     provider: str
     why: str
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NoChoice:
-    """Nobody is left in this round. `hopeless` if no later round can change that."""
+    """Nobody is left in this round.
+
+    `hopeless` if no later round can change that. `round_over` if somebody was asked in it; if not,
+    the message waits until `fit_from` (None: nobody knows) and no round is spent.
+    """
 
     why: str
     hopeless: bool
+    round_over: bool = True
+    fit_from: datetime | None = None
 
 
 def order(message: Message, configured: Sequence[str]) -> tuple[str, ...]:
@@ -49,11 +64,21 @@ def choose(message: Message, candidates: Sequence[Candidate]) -> Choice | NoChoi
             passed_over.append(f"{candidate.name} cannot carry it: {candidate.obstacle}")
         elif attempt is not None and attempt.outcome is not Outcome.REJECTED:
             passed_over.append(f"{candidate.name} was asked: {_in_words(attempt)}")
+        elif candidate.unfit is not None:
+            passed_over.append(f"{candidate.name} {candidate.unfit}")
         else:
-            return Choice(candidate.name, _explain(message, attempt, passed_over))
+            why = _explain(message, attempt, passed_over)
+            return Choice(candidate.name, why, candidate.probe)
     refusals = {a.provider for a in asked.values() if a.scope == "message"}
     hopeless = all(c.obstacle is not None or c.name in refusals for c in candidates)
-    return NoChoice("; ".join(passed_over), hopeless)
+    unfit = [c for c in candidates if c.obstacle is None and c.unfit is not None]
+    known = [c.fit_from for c in unfit if c.fit_from is not None]
+    return NoChoice(
+        "; ".join(passed_over),
+        hopeless,
+        round_over=bool(asked) or not unfit,
+        fit_from=min(known, default=None),
+    )
 
 
 def _in_words(attempt: Attempt) -> str:

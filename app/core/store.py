@@ -298,6 +298,36 @@ class MessageStore:
             self._read(lambda r: r.set(keys.SWEEPER, owner, nx=True, px=int(seconds * 1000)))
         )
 
+    def fitness(self) -> tuple[dict[str, str], int]:
+        """What is known of each provider, as text, and how many refused senders are remembered."""
+
+        def read(redis: Redis) -> list[Any]:
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.hgetall(keys.FITNESS)
+            pipeline.zcard(keys.REFUSED_SENDERS)
+            return pipeline.execute()
+
+        texts, refused_senders = self._read(read)
+        return texts, refused_senders
+
+    def write_fitness(self, name: str, version: int, text: str) -> bool:
+        """Writes what is known of a provider, if nobody has since that version."""
+        return bool(self._run("fitness", [], [name, version, text]))
+
+    def sender_refused_until(self, name: str, domain: str) -> datetime | None:
+        """Until when a provider's refusal of a From domain is remembered."""
+        until = self._read(lambda r: r.zscore(keys.REFUSED_SENDERS, f"{name} {domain}"))
+        return None if until is None else records.from_ms(int(until))
+
+    def remember_refused_sender(self, name: str, domain: str, until: datetime) -> None:
+        member = {f"{name} {domain}": records.to_ms(until)}
+        self._read(lambda r: r.zadd(keys.REFUSED_SENDERS, member))
+
+    def forget_refused_senders(self, now: datetime) -> None:
+        """Drops what was remembered for long enough."""
+        ms = records.to_ms(now)
+        self._read(lambda r: r.zremrangebyscore(keys.REFUSED_SENDERS, "-inf", ms))
+
     def ping(self) -> None:
         """Raises StoreUnavailable if Redis does not answer."""
         self._read(lambda r: r.ping())

@@ -66,6 +66,7 @@ class Sweeper:
             rung_again=len(self._store.ring_again(now, _BATCH)),
             purged=self._store.purge(now, _BATCH),
         )
+        self._store.forget_refused_senders(now)
         if swept != Swept():
             log.info(
                 "swept",

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from redis import Redis
 
+from app.core.breaker import BreakerPolicy
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.models import MessageState, Outcome, RecipientState
 from app.core.store import MessageStore, StoreUnavailable
@@ -22,6 +24,7 @@ from providers.types import Accepted
 from tests.scripted import BODY, Scripted, message
 
 LEASE = timedelta(seconds=45)
+BREAKER = BreakerPolicy(3, timedelta(seconds=30), LEASE)
 POLICY = DeliveryPolicy((10.0, 30.0), LEASE, timedelta(days=7))
 
 
@@ -42,12 +45,14 @@ class Service:
         leases = LeaseKeeper(
             self.store, owner, LEASE, self.clock, lambda: self.clock.now.timestamp()
         )
+        breakers = Breakers(self.store, BREAKER, self.clock, freshness=0)
         return Delivery(
             self.store,
             self.providers,
             tuple(self.providers),
             POLICY,
             leases,
+            breakers,
             self.clock,
             lambda: 0.5,
             self.pause,

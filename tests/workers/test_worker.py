@@ -11,7 +11,9 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
+from app.core.breaker import BreakerPolicy
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.models import MessageState
 from app.core.queue import QUEUE
@@ -70,6 +72,7 @@ def with_provider(services: WorkerServices, provider: Scripted, running: Running
         (provider.name,),
         DeliveryPolicy((0.2,), services.lease, services.lease),
         services.leases,
+        Breakers(services.store, BreakerPolicy(99, services.lease, services.lease), utc_now),
         utc_now,
         lambda: 0.5,
         running.stop.pause,
