@@ -14,7 +14,9 @@ from redis.retry import Retry
 
 from app.core.api_keys import ApiKeys
 from app.core.breaker import BreakerPolicy
+from app.core.dead_letters import DeadLetters
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.logins import LoginTokens
@@ -54,6 +56,7 @@ class Services:
     logins: LoginTokens
     api_keys: ApiKeys
     breakers: Breakers
+    dead_letters: DeadLetters
     order: tuple[str, ...]
     clock: Clock
 
@@ -78,18 +81,27 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
     order = tuple(_provider_classes(settings))
     client = redis or connect(settings.redis_url)
     store = MessageStore(client)
+    expiry = timedelta(seconds=settings.message_expiry)
+    retention = timedelta(seconds=settings.retention)
     return Services(
         settings=settings,
         store=store,
         submitter=Submitter(
             store,
             cast("OnUnknown", settings.on_unknown),
-            timedelta(seconds=settings.message_expiry),
+            expiry,
             clock,
         ),
         logins=LoginTokens(client),
         api_keys=ApiKeys(settings.api_keys),
         breakers=_breakers(settings, store, clock),
+        dead_letters=DeadLetters(
+            store,
+            EvidenceBook(store, retention, clock),
+            expiry,
+            retention,
+            clock,
+        ),
         order=order,
         clock=clock,
     )
@@ -117,6 +129,7 @@ def build_worker(
             DeliveryPolicy(settings.retry_schedule, lease, retention),
             leases,
             _breakers(settings, store, utc_now),
+            EvidenceBook(store, retention, utc_now),
             utc_now,
             random.random,
             pause,

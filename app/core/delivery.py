@@ -13,6 +13,7 @@ import structlog
 
 from app.core import breaker, ids, lifecycle
 from app.core.breaker import Report
+from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.lifecycle import Verdict
@@ -20,10 +21,13 @@ from app.core.models import (
     Attempt,
     Body,
     Clock,
+    Evidence,
+    Finding,
     Message,
     MessageState,
     Outcome,
     Recipient,
+    Source,
 )
 from app.core.router import Candidate, Choice, NoChoice, choose, order
 from app.core.store import Change, Claim, MessageStore, StoreUnavailable
@@ -47,6 +51,12 @@ _SCOPES: tuple[tuple[type[Refused], str], ...] = (
     (SenderRefused, "sender"),
     (MessageRefused, "message"),
 )
+_FINDINGS: Mapping[Outcome | None, Finding] = {
+    Outcome.ACCEPTED: Finding.ACCEPTED,
+    Outcome.REJECTED: Finding.REJECTED,
+    Outcome.REFUSED: Finding.NOT_ACCEPTED,
+    Outcome.UNAVAILABLE: Finding.NOT_ACCEPTED,
+}
 _LONGEST_PAUSE = 2.0
 _SHORTEST_WAIT = timedelta(seconds=1)
 _PROBE_WAIT = timedelta(seconds=2)
@@ -82,6 +92,7 @@ class Delivery:
         policy: DeliveryPolicy,
         leases: LeaseKeeper,
         breakers: Breakers,
+        evidence: EvidenceBook,
         clock: Clock,
         random: Callable[[], float],
         pause: Callable[[float], bool],
@@ -92,6 +103,7 @@ class Delivery:
         self._policy = policy
         self._leases = leases
         self._breakers = breakers
+        self._evidence = evidence
         self._clock = clock
         self._random = random
         self._pause = pause
@@ -105,14 +117,8 @@ class Delivery:
             return self._work(claim)
 
     def _work(self, claim: Claim) -> Message | None:
-        seen = message = claim.message
-        if message.open_attempt is not None:
-            message = lifecycle.attempt_closed(
-                message,
-                Verdict(Outcome.UNKNOWN, "the worker stopped while the provider was being asked"),
-                self._clock(),
-            )
-            _log_attempt(message)
+        seen = claim.message
+        message = self._taken_up(seen)
         while message.state is MessageState.SENDING and self._may_go_on(message):
             step = self._next(message, claim.body)
             if isinstance(step, Message):
@@ -122,14 +128,68 @@ class Delivery:
             lease_until = self._clock() + self._policy.lease
             opened = self._write(seen, lifecycle.attempt_opened(message, attempt), lease_until)
             if opened is None:
-                return None
-            verdict = self._ask(choice.provider, email, message)
-            message = lifecycle.attempt_closed(opened, verdict, self._clock())
-            seen = opened
+                current = self._with_news(seen)
+                if current is None:
+                    self._leave(seen, message)
+                    return None
+                seen, message = current, self._merged(message, current)
+                continue
+            verdict = self._ask(choice.provider, email, opened)
+            seen, message = opened, lifecycle.attempt_closed(opened, verdict, self._clock())
             _log_attempt(message)
             if verdict.duration_ms is not None:
                 self._report(message, verdict)
-        return self._write(seen, message)
+        while (written := self._write(seen, message)) is None:
+            current = self._with_news(seen)
+            if current is None:
+                self._leave(seen, message)
+                return None
+            seen, message = current, self._merged(message, current)
+        return written
+
+    def _taken_up(self, message: Message) -> Message:
+        """The claimed message, with what a worker before left open taken as unknown."""
+        if message.open_attempt is not None:
+            reason = "the worker stopped while the provider was being asked"
+            message = lifecycle.attempt_closed(
+                message, Verdict(Outcome.UNKNOWN, reason), self._clock()
+            )
+            _log_attempt(message)
+        return lifecycle.weighed(message, self._clock())
+
+    def _with_news(self, seen: Message) -> Message | None:
+        """The message with evidence that has come while we had it; None if it is no longer ours."""
+        current = self._store.get(seen.id)
+        unchanged = current is not None and current.version == seen.version
+        return current if unchanged and current != seen else None
+
+    def _merged(self, message: Message, current: Message) -> Message:
+        """What we have made of the message, with the evidence that has come meanwhile."""
+        news = {attempt.id: attempt.evidence for attempt in current.attempts}
+        attempts = tuple(replace(a, evidence=news.get(a.id)) for a in message.attempts)
+        merged = replace(message, attempts=attempts, evidence=current.evidence)
+        return lifecycle.weighed(merged, self._clock())
+
+    def _leave(self, seen: Message, message: Message) -> None:
+        """Others have the message: what our call came to is appended, and moves nothing."""
+        log.warning("message lost to another worker", message=message.id)
+        if seen.open_attempt is None:
+            return
+        number = len(seen.attempts)
+        attempt = message.attempts[number - 1]
+        finding = _FINDINGS.get(attempt.outcome)
+        if finding is not None:
+            self._evidence.add(
+                message.id,
+                Evidence(
+                    number,
+                    Source.ANSWER,
+                    finding,
+                    self._clock(),
+                    attempt.reason,
+                    attempt.provider_message_id,
+                ),
+            )
 
     def _may_go_on(self, message: Message) -> bool:
         return self._leases.held(message) and self._pause(0)
@@ -159,7 +219,8 @@ class Delivery:
         if choice.hopeless:
             return lifecycle.given_up(message, f"no provider can carry it: {choice.why}", now)
         if choice.round_over:
-            rest = lifecycle.round_wait(self._policy.retry_schedule, message.round, self._random())
+            rounds = message.round - message.first_round + 1
+            rest = lifecycle.round_wait(self._policy.retry_schedule, rounds, self._random())
             return lifecycle.waiting(message, now + rest, now)
         until = choice.fit_from or now + self._breakers.policy.cooldown
         last_chance = message.expires_at - self._policy.last_chance
@@ -264,9 +325,7 @@ class Delivery:
                     raise
                 wait = min(2 * wait, _LONGEST_PAUSE)
                 continue
-            if written is None:
-                log.warning("message lost to another worker", message=message.id)
-            elif lease_until is not None:
+            if written is not None and lease_until is not None:
                 self._leases.extend(written, lease_until)
             return written
 

@@ -6,7 +6,9 @@ import secrets
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PREFIX = "msg_"
 _TIME_CHARS, _RANDOM_CHARS = 10, 16
-_MESSAGE_ID = re.compile(rf"{_PREFIX}[{_ALPHABET}]{{{_TIME_CHARS + _RANDOM_CHARS}}}")
+
+MESSAGE_ID = rf"{_PREFIX}[{_ALPHABET}]{{{_TIME_CHARS + _RANDOM_CHARS}}}"
+"""The form of message ids, as a pattern."""
 
 
 def _base32(number: int, length: int) -> str:
@@ -24,7 +26,7 @@ def new_message_id(now_ms: int) -> str:
 
 def is_message_id(text: str) -> bool:
     """Whether the text has the form of a message id; what has not is never looked up."""
-    return _MESSAGE_ID.fullmatch(text) is not None
+    return re.fullmatch(MESSAGE_ID, text) is not None
 
 
 def time_bound(at_ms: int) -> str:

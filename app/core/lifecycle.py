@@ -12,11 +12,13 @@ from types import MappingProxyType
 
 from app.core.models import (
     Attempt,
+    Finding,
     Message,
     MessageState,
     Outcome,
     Recipient,
     RecipientState,
+    Source,
 )
 
 
@@ -24,22 +26,40 @@ class News(StrEnum):
     """What can be learnt about a recipient."""
 
     ACCEPTED = "accepted"
+    FOUND = "found"
     REJECTED = "rejected"
     HELD = "held"
+    RELEASED = "released"
+    RESENT = "resent"
     EXPIRED = "expired"
+    DROPPED = "dropped"
 
 
 MOVES: Mapping[News, Mapping[RecipientState, RecipientState]] = MappingProxyType(
     {
-        News.ACCEPTED: {
+        News.ACCEPTED: {RecipientState.QUEUED: RecipientState.SENT},
+        News.FOUND: {
             RecipientState.QUEUED: RecipientState.SENT,
             RecipientState.UNKNOWN: RecipientState.SENT,
             RecipientState.EXPIRED: RecipientState.SENT,
+            RecipientState.FAILED: RecipientState.SENT,
             RecipientState.CANCELLED: RecipientState.SENT,
         },
-        News.REJECTED: {RecipientState.QUEUED: RecipientState.FAILED},
+        News.REJECTED: {
+            RecipientState.QUEUED: RecipientState.FAILED,
+            RecipientState.UNKNOWN: RecipientState.FAILED,
+        },
         News.HELD: {RecipientState.QUEUED: RecipientState.UNKNOWN},
+        News.RELEASED: {RecipientState.UNKNOWN: RecipientState.QUEUED},
+        News.RESENT: {
+            RecipientState.FAILED: RecipientState.QUEUED,
+            RecipientState.EXPIRED: RecipientState.QUEUED,
+        },
         News.EXPIRED: {RecipientState.QUEUED: RecipientState.EXPIRED},
+        News.DROPPED: {
+            RecipientState.EXPIRED: RecipientState.FAILED,
+            RecipientState.UNKNOWN: RecipientState.FAILED,
+        },
     }
 )
 """Every move of a recipient. Whatever is not named here leaves the recipient where it is."""
@@ -115,8 +135,8 @@ def has_ended(message: Message) -> bool:
 
 
 def may_have_been_sent(message: Message) -> bool:
-    """Whether an attempt's outcome is unknown, so that one more could make a second copy."""
-    return any(attempt.outcome is Outcome.UNKNOWN for attempt in message.attempts)
+    """Whether nobody knows of an attempt if it was accepted: one more could make a second copy."""
+    return any(attempt.unresolved for attempt in message.attempts)
 
 
 def queued(message: Message, now: datetime) -> Message:
@@ -132,6 +152,9 @@ def queued(message: Message, now: datetime) -> Message:
 
 def attempt_opened(message: Message, attempt: Attempt) -> Message:
     """The message with one more attempt: from here on a second copy is possible if one may be."""
+    waiting_for_it = outstanding(message)
+    if len(waiting_for_it) < len(message.recipients):
+        attempt = replace(attempt, recipients=tuple(r.email for r in waiting_for_it))
     return replace(
         message,
         attempts=(*message.attempts, attempt),
@@ -196,6 +219,67 @@ def expired(message: Message, now: datetime) -> Message:
 def given_up(message: Message, reason: str, now: datetime) -> Message:
     """The message that nobody can carry: failed, with the reason."""
     return _tell(message, News.REJECTED, now, reason)
+
+
+def weighed(message: Message, now: datetime) -> Message:
+    """The message with what its evidence says taken into account.
+
+    Somebody's acceptance ends it. Where evidence rules out every acceptance that was in doubt, a
+    held message goes on, or ends as what it would have been without the doubt.
+    """
+    if not any(attempt.evidence for attempt in message.attempts):
+        return message
+    found = [a for a in message.attempts if a.evidence is not None and a.accepted]
+    if found:
+        settled = message
+        for attempt in found:
+            settled = _tell(settled, News.FOUND, now, only=attempt.recipients)
+        return message if settled.recipients == message.recipients else settled
+    if message.state is not MessageState.UNKNOWN or may_have_been_sent(message):
+        return message
+    last = message.attempts[-1].evidence
+    if last is not None and last.finding is Finding.REJECTED:
+        return _tell(message, News.REJECTED, now, last.reason)
+    doubtful = any(
+        a.evidence is not None and a.evidence.source is Source.OPERATOR for a in message.attempts
+    )
+    released = replace(
+        _tell(message, News.RELEASED, now),
+        possible_duplicate=message.possible_duplicate or doubtful,
+    )
+    if now >= message.expires_at:
+        return _tell(released, News.EXPIRED, now, "its time ran out")
+    return queued(released, now)
+
+
+def resent(
+    message: Message,
+    now: datetime,
+    expires_at: datetime,
+    recipients: tuple[str, ...] = (),
+    order: tuple[str, ...] = (),
+) -> Message:
+    """A new generation of a dead letter: the same message, offered again to those it did not reach.
+
+    `recipients` (bare addresses; none means all) and `order` (of providers) narrow it. The message
+    itself where there is nobody to send it to.
+    """
+    again = _tell(message, News.RESENT, now, only=recipients)
+    if not outstanding(again):
+        return message
+    return replace(
+        queued(again, now),
+        round=message.round + 1,
+        first_round=message.round + 1,
+        order=order,
+        expires_at=expires_at,
+        reason=None,
+    )
+
+
+def dropped(message: Message, now: datetime) -> Message:
+    """A dead letter that a person has given up."""
+    return replace(_tell(message, News.DROPPED, now, "given up by a person"), next_attempt_at=None)
 
 
 def round_wait(schedule: tuple[float, ...], round_number: int, jitter: float) -> timedelta:

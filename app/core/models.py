@@ -75,12 +75,43 @@ class Recipient:
         return Address(self.email, self.name)
 
 
+class Finding(StrEnum):
+    """What evidence says of an attempt whose outcome was unknown."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    NOT_ACCEPTED = "not_accepted"
+
+
+class Source(StrEnum):
+    """Where evidence comes from: the call's own answer, which came too late, or a person."""
+
+    ANSWER = "answer"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was learnt of an attempt (counted from 1) other than by closing it.
+
+    It is appended and never changed, whoever works on the message meanwhile.
+    """
+
+    attempt: int
+    source: Source
+    finding: Finding
+    at: datetime
+    reason: str | None = None
+    provider_message_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One call to one provider. Written down before the call, without an outcome; closed after it.
 
     `why` says how the provider was chosen, `reason` what it answered. `scope` is that of a refusal:
-    account, sender or message.
+    account, sender or message. `recipients` are the bare addresses it was for, where not for all.
+    `evidence` is what settled an unknown outcome, if anything did.
     """
 
     id: str
@@ -94,10 +125,24 @@ class Attempt:
     status_code: int | None = None
     provider_message_id: str | None = None
     duration_ms: int | None = None
+    recipients: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
     @property
     def open(self) -> bool:
         return self.outcome is None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the provider is known to have taken the message."""
+        return self.outcome is Outcome.ACCEPTED or (
+            self.evidence is not None and self.evidence.finding is Finding.ACCEPTED
+        )
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether the provider may have taken the message, and nobody knows."""
+        return self.outcome is Outcome.UNKNOWN and self.evidence is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +180,10 @@ class Body:
 class Message:
     """The record of one message: the truth about it.
 
-    `version` grows by one with every write and is what each write compares. `next_attempt_at` is
-    set while the message waits; `lease` while a worker has it. `round` counts from 1.
+    `version` grows by one with every write and is what each write compares, together with the
+    number of pieces of `evidence`. `next_attempt_at` is set while the message waits; `lease` while
+    a worker has it. `round` counts from 1; `first_round` is that of the generation, and `order` the
+    providers that it was asked to take, where it was.
     """
 
     id: str
@@ -149,17 +196,20 @@ class Message:
     expires_at: datetime
     version: int = 1
     round: int = 1
+    first_round: int = 1
+    order: tuple[str, ...] = ()
     possible_duplicate: bool = False
     reason: str | None = None
     next_attempt_at: datetime | None = None
     lease: Lease | None = None
     attempts: tuple[Attempt, ...] = ()
+    evidence: int = 0
 
     @property
     def provider(self) -> str | None:
         """Who took the message, if anybody is known to have."""
         for attempt in reversed(self.attempts):
-            if attempt.outcome is Outcome.ACCEPTED:
+            if attempt.accepted:
                 return attempt.provider
         return None
 

@@ -5,6 +5,7 @@ Times are integers, in milliseconds since 1970. Each attempt has a field of its 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,18 +16,22 @@ from app.core.models import (
     Attempt,
     Body,
     Envelope,
+    Evidence,
+    Finding,
     Lease,
     Message,
     MessageState,
     Outcome,
     Recipient,
     RecipientState,
+    Source,
 )
 from providers.types import Address
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _ATTEMPT = "attempt:"
+_EVIDENCE = "evidence:"
 
 
 def to_ms(at: datetime) -> int:
@@ -49,6 +54,10 @@ def encode(message: Message) -> dict[str, str]:
         "envelope": _json(_envelope_to_json(message.envelope)),
         "recipients": _json([_recipient_to_json(r) for r in message.recipients]),
     }
+    if message.first_round != 1:
+        record["first_round"] = str(message.first_round)
+    if message.order:
+        record["order"] = _json(message.order)
     if message.possible_duplicate:
         record["possible_duplicate"] = "1"
     if message.reason is not None:
@@ -65,10 +74,12 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
     lease = None
     if record["state"] == MessageState.SENDING and lease_until is not None:
         lease = Lease(record["owner"], int(record["fence"]), lease_until)
+    evidence = _evidence(record)
     attempts: list[Attempt] = []
     while (text := record.get(f"{_ATTEMPT}{len(attempts) + 1}")) is not None:
         number = len(attempts) + 1
-        attempts.append(_attempt_from_json(ids.attempt_id(message_id, number), orjson.loads(text)))
+        attempt = _attempt_from_json(ids.attempt_id(message_id, number), orjson.loads(text))
+        attempts.append(replace(attempt, evidence=evidence.get(number)))
     return Message(
         id=message_id,
         key=record["key"],
@@ -80,12 +91,53 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
         expires_at=from_ms(record["expires"]),
         version=int(record["version"]),
         round=int(record["round"]),
+        first_round=int(record.get("first_round", 1)),
+        order=tuple(orjson.loads(record.get("order", "[]"))),
         possible_duplicate="possible_duplicate" in record,
         reason=record.get("reason"),
         next_attempt_at=from_ms(record["next"]) if "next" in record else None,
         lease=lease,
         attempts=tuple(attempts),
+        evidence=int(record.get("evidence", 0)),
     )
+
+
+def evidence_field(evidence: Evidence) -> str:
+    """Where a piece of evidence stands: there is one from each source for each attempt."""
+    return f"{_EVIDENCE}{evidence.attempt}:{evidence.source}"
+
+
+def encode_evidence(evidence: Evidence) -> str:
+    return _json(
+        {
+            "finding": evidence.finding,
+            "at": to_ms(evidence.at),
+            "reason": evidence.reason,
+            "provider_message_id": evidence.provider_message_id,
+        }
+    )
+
+
+def _evidence(record: Mapping[str, str]) -> dict[int, Evidence]:
+    """The evidence of each attempt that has some; that of an acceptance counts before any other."""
+    found: dict[int, Evidence] = {}
+    if "evidence" not in record:
+        return found
+    for field, text in record.items():
+        if field.startswith(_EVIDENCE):
+            number, _, source = field.removeprefix(_EVIDENCE).partition(":")
+            value = orjson.loads(text)
+            evidence = Evidence(
+                attempt=int(number),
+                source=Source(source),
+                finding=Finding(value["finding"]),
+                at=from_ms(value["at"]),
+                reason=value["reason"],
+                provider_message_id=value["provider_message_id"],
+            )
+            if evidence.finding is Finding.ACCEPTED or evidence.attempt not in found:
+                found[evidence.attempt] = evidence
+    return found
 
 
 def encode_body(body: Body) -> str:
@@ -158,6 +210,7 @@ def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
         "status_code": attempt.status_code,
         "provider_message_id": attempt.provider_message_id,
         "duration_ms": attempt.duration_ms,
+        "recipients": attempt.recipients or None,
     }
     return {name: item for name, item in value.items() if item is not None}
 
@@ -176,4 +229,5 @@ def _attempt_from_json(attempt_id: str, value: Mapping[str, Any]) -> Attempt:
         status_code=value.get("status_code"),
         provider_message_id=value.get("provider_message_id"),
         duration_ms=value.get("duration_ms"),
+        recipients=tuple(value.get("recipients", ())),
     )

@@ -47,7 +47,7 @@ class NoChoice:
 
 def order(message: Message, configured: Sequence[str]) -> tuple[str, ...]:
     """The providers in the order in which the message is offered to them."""
-    return message.envelope.providers or tuple(configured)
+    return message.order or message.envelope.providers or tuple(configured)
 
 
 def choose(message: Message, candidates: Sequence[Candidate]) -> Choice | NoChoice:
@@ -92,7 +92,7 @@ def _explain(message: Message, again: Attempt | None, passed_over: list[str]) ->
         choice = "again, for the recipients that were not rejected"
     elif passed_over:
         choice = "next in the order"
-    elif message.envelope.providers:
+    elif message.order or message.envelope.providers:
         choice = "first in the message's own order"
     else:
         choice = "first in the order"

@@ -27,7 +27,7 @@ from redis.exceptions import (
 )
 
 from app.core import keys, queue, records
-from app.core.models import Body, Message
+from app.core.models import Body, Evidence, Message
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _PURGE_SLACK_MS = 3_600_000
@@ -220,6 +220,7 @@ class MessageStore:
                 "" if change.lease_until is None else records.to_ms(change.lease_until),
                 "1" if change.ring else "0",
                 "drop" if change.drop_body else "keep",
+                change.before.evidence,
                 "" if change.keep is None else change.keep // timedelta(milliseconds=1),
                 len(written),
                 *[text for item in written.items() for text in item],
@@ -229,6 +230,15 @@ class MessageStore:
         if answer != "moved":
             return None
         return replace(change.after, version=change.before.version + 1)
+
+    def append(self, message_id: str, evidence: Evidence) -> bool:
+        """Adds evidence to a message, whoever has it; whether it is new. Safe to repeat."""
+        field, text = records.evidence_field(evidence), records.encode_evidence(evidence)
+        return bool(self._run("evidence", [], [message_id, field, text]) == 1)
+
+    def has_body(self, message_id: str) -> bool:
+        """Whether the content of the message is still kept."""
+        return bool(self._read(lambda r: r.exists(keys.body(message_id))))
 
     def renew(self, leases: Iterable[tuple[str, int]], owner: str, until: datetime) -> set[str]:
         """Renews leases, given as pairs of message id and fence; returns the ids of those lost."""

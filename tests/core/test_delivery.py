@@ -7,9 +7,17 @@ from redis import Redis
 
 from app.core.breaker import BreakerPolicy
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
-from app.core.models import MessageState, Outcome, RecipientState
+from app.core.models import (
+    Evidence,
+    Finding,
+    MessageState,
+    Outcome,
+    RecipientState,
+    Source,
+)
 from app.core.store import MessageStore, StoreUnavailable
 from app.core.sweeper import Sweeper
 from providers.errors import (
@@ -39,6 +47,7 @@ class Service:
         self.providers = {p.name: p for p in (self.mailgun, self.sendgrid, self.ses)}
         self.pause = pause
         self.sweeper = Sweeper(self.store, "w1", 5, POLICY.retention, clock)
+        self.book = EvidenceBook(self.store, POLICY.retention, clock)
         self.worker = self.new_worker("w1")
 
     def new_worker(self, owner: str) -> Delivery:
@@ -53,6 +62,7 @@ class Service:
             POLICY,
             leases,
             breakers,
+            self.book,
             self.clock,
             lambda: 0.5,
             self.pause,
@@ -300,20 +310,70 @@ def test_a_worker_that_lost_its_lease_starts_no_call(service, clock):
     assert service.store.get(message_id).state is MessageState.SENT
 
 
-def test_a_worker_that_lost_its_lease_during_the_call_moves_nothing(service, clock):
-    message_id = service.accept(on_unknown="hold")
+def stop_for_a_minute(service, clock, answer):
+    """A call during which its worker stands still, and another takes the message up."""
 
-    def stop_for_a_minute(email):
+    def call(email):
         clock.tick(60)
         service.sweeper.run()
         service.new_worker("w2").deliver(service.take("w2"))
-        return Accepted("late")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    service.mailgun.answers = [stop_for_a_minute]
+    return call
+
+
+def test_a_late_acceptance_counts_as_evidence_and_settles_a_held_message(service, clock):
+    message_id = service.accept(on_unknown="hold")
+    service.mailgun.answers = [stop_for_a_minute(service, clock, Accepted("late"))]
     assert service.worker.deliver(service.take()) is None
     found = service.store.get(message_id)
-    assert found.state is MessageState.UNKNOWN
+    assert found.state is MessageState.SENT
+    assert found.provider == "mailgun"
+    assert found.attempts[0].outcome is Outcome.UNKNOWN
+    assert found.attempts[0].evidence.provider_message_id == "late"
     assert len(service.mailgun.asked) == 1
+    assert not found.possible_duplicate
+
+
+def test_a_late_refusal_lets_a_held_message_go_on_without_a_doubt(service, clock):
+    message_id = service.accept(on_unknown="hold")
+    service.mailgun.answers = [stop_for_a_minute(service, clock, Unavailable("503"))]
+    service.worker.deliver(service.take())
+    assert service.store.get(message_id).state is MessageState.QUEUED
+    service.work()
+    found = service.store.get(message_id)
+    assert found.state is MessageState.SENT
+    assert not found.possible_duplicate
+
+
+def test_a_late_answer_without_news_leaves_the_message_unknown(service, clock):
+    message_id = service.accept(on_unknown="hold")
+    service.mailgun.answers = [stop_for_a_minute(service, clock, Unknown("reset"))]
+    service.worker.deliver(service.take())
+    assert service.store.get(message_id).state is MessageState.UNKNOWN
+    assert len(service.mailgun.asked) == 1
+
+
+def test_evidence_that_comes_while_another_provider_is_asked_is_not_lost(service, clock):
+    message_id = service.accept()
+    service.mailgun.answers = [Unknown("reset")]
+
+    def news_comes(email):
+        proof = Evidence(1, Source.ANSWER, Finding.ACCEPTED, clock(), None, "found")
+        service.book.add(message_id, proof)
+        assert service.store.get(message_id).state is MessageState.SENDING
+        raise Unavailable("503")
+
+    service.sendgrid.answers = [news_comes]
+    service.work()
+    found = service.store.get(message_id)
+    assert found.state is MessageState.SENT
+    assert found.provider == "mailgun"
+    assert outcomes(found)[1] == ("sendgrid", Outcome.UNAVAILABLE)
+    assert not service.ses.asked
+    assert service.redis.exists(f"sp:body:{message_id}") == 0
 
 
 def test_a_worker_that_stops_hands_the_message_back_after_its_attempt(redis, clock):

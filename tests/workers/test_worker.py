@@ -13,6 +13,7 @@ from rq.worker import BaseWorker
 
 from app.core.breaker import BreakerPolicy
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.models import MessageState
@@ -73,6 +74,7 @@ def with_provider(services: WorkerServices, provider: Scripted, running: Running
         DeliveryPolicy((0.2,), services.lease, services.lease),
         services.leases,
         Breakers(services.store, BreakerPolicy(99, services.lease, services.lease), utc_now),
+        EvidenceBook(services.store, services.lease, utc_now),
         utc_now,
         lambda: 0.5,
         running.stop.pause,

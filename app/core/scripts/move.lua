@@ -2,22 +2,24 @@
 --
 -- ARGV  1 id   2 the version that was seen   3 a token of this move   4 now (ms)   5 now as RQ writes it
 --       6 new end of a lease (ms) that must still hold, or ''  7 '1' to ring   8 'drop' or 'keep' the body
---       9 milliseconds to keep an ended message, or '' for one that has not ended
---       10 number of fields to write, then fields and values; the rest are fields to delete
+--       9 the number of pieces of evidence that was seen
+--       10 milliseconds to keep an ended message, or '' for one that has not ended
+--       11 number of fields to write, then fields and values; the rest are fields to delete
 -- Returns 'moved' (also when the same move is repeated), 'stale' or 'gone'.
 local id, now, record = ARGV[1], tonumber(ARGV[4]), K.message .. ARGV[1]
-local seen = redis.call('HMGET', record, 'version', 'state', 'key', 'owner', 'execution', 'token')
+local seen = redis.call('HMGET', record, 'version', 'state', 'key', 'owner', 'execution', 'token',
+  'evidence')
 if not seen[1] then return 'gone' end
 if seen[6] == ARGV[3] then return 'moved' end
-if seen[1] ~= ARGV[2] then return 'stale' end
+if seen[1] ~= ARGV[2] or (seen[7] or '0') ~= ARGV[9] then return 'stale' end
 if ARGV[6] ~= '' then
   local lease_end = redis.call('ZSCORE', K.leased, id)
   if not lease_end or tonumber(lease_end) <= now then return 'stale' end
   redis.call('ZADD', K.leased, ARGV[6], id)
 end
 
-local last = 10 + 2 * tonumber(ARGV[10])
-redis.call('HSET', record, 'version', ARGV[2] + 1, 'token', ARGV[3], unpack(ARGV, 11, last))
+local last = 11 + 2 * tonumber(ARGV[11])
+redis.call('HSET', record, 'version', ARGV[2] + 1, 'token', ARGV[3], unpack(ARGV, 12, last))
 if #ARGV > last then redis.call('HDEL', record, unpack(ARGV, last + 1)) end
 
 local after = redis.call('HMGET', record, 'state', 'next')
@@ -30,10 +32,10 @@ end
 if ARGV[7] == '1' then ring(id, ARGV[5]) elseif seen[2] == 'queued' then redis.call('ZREM', K.queued, id) end
 
 if ARGV[8] == 'drop' then redis.call('DEL', K.body .. id) end
-if ARGV[9] ~= '' then
-  redis.call('ZADD', K.ended, now + ARGV[9], id)
+if ARGV[10] ~= '' then
+  redis.call('ZADD', K.ended, now + ARGV[10], id)
   -- A little longer than the sweeper needs, which takes the record out of its lists.
-  local expiry = ARGV[9] + Q.purge_slack
+  local expiry = ARGV[10] + Q.purge_slack
   redis.call('PEXPIRE', record, expiry)
   redis.call('PEXPIRE', K.body .. id, expiry)
 else
