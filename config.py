@@ -182,6 +182,7 @@ SETTINGS = (
     Setting("READ_TIMEOUT", "15s", "between two bytes of its answer", _duration),
     Setting("SEND_DEADLINE", "30s", "for a whole provider call", _duration),
     Setting("ON_UNKNOWN", "failover", "what follows no clear answer", _choice("failover", "hold")),
+    Setting("UNKNOWN_GRACE", "20s", "how long evidence is awaited, where it can come", _duration),
     Setting("MESSAGE_EXPIRY", "24h", "how long a message is tried", _duration),
     Setting("RETENTION", "7d", "how long a finished message is kept", _duration),
     Setting("RETRY_SCHEDULE", "10s,30s,1m,2m,5m,10m", "between rounds; last repeats", _durations),
@@ -224,6 +225,7 @@ class Settings:
     read_timeout: float
     send_deadline: float
     on_unknown: str
+    unknown_grace: float
     message_expiry: float
     retention: float
     retry_schedule: tuple[float, ...]

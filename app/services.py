@@ -126,7 +126,12 @@ def build_worker(
             store,
             providers,
             tuple(providers),
-            DeliveryPolicy(settings.retry_schedule, lease, retention),
+            DeliveryPolicy(
+                settings.retry_schedule,
+                lease,
+                retention,
+                grace=timedelta(seconds=settings.unknown_grace),
+            ),
             leases,
             _breakers(settings, store, utc_now),
             EvidenceBook(store, retention, utc_now),

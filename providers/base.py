@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from typing import ClassVar, Self
 
@@ -57,6 +58,8 @@ class Provider(ABC):
 
     name: ClassVar[str]
     settings: ClassVar[tuple[ProviderSetting, ...]] = ()
+    can_tell: bool = False
+    """Whether it can be asked afterwards what became of an attempt: see `find`."""
 
     @classmethod
     def configure(cls, values: Mapping[str, str], timeouts: Timeouts) -> Self:
@@ -70,7 +73,9 @@ class Provider(ABC):
             raise MissingSettings(cls.name, missing)
         return cls(chosen, timeouts)
 
-    def __init__(self, values: Mapping[str, str], timeouts: Timeouts) -> None:
+    def __init__(  # noqa: B027  (nothing to keep is a fair answer too)
+        self, values: Mapping[str, str], timeouts: Timeouts
+    ) -> None:
         """`values` has every one of `settings`, the empty text where it is not set."""
 
     @abstractmethod
@@ -79,6 +84,16 @@ class Provider(ABC):
 
     def refusal(self, email: Email) -> str | None:
         """Why this provider cannot carry this message, as one line for people, or None."""
+        return None
+
+    def find(
+        self, attempt_id: str, recipients: tuple[str, ...], since: datetime
+    ) -> Accepted | None:
+        """Whether the provider knows of having accepted an attempt; asked where `can_tell`.
+
+        `recipients` are its bare addresses and `since` is when it began. None proves nothing: news
+        come late everywhere. May raise a ProviderFailure.
+        """
         return None
 
     def close(self) -> None:  # noqa: B027  (nothing to give back is a fair answer)
@@ -140,13 +155,15 @@ class HttpProvider(Provider):
 
     def accepted(self, answer: Answer) -> Accepted:
         """What a 2xx means: acceptance, even if it is cut short or cannot be read."""
-        if not answer.may_be_json:
+        message_id = self.message_id(answer)
+        # An id marks the answer as the provider's own, whatever type it claims to be.
+        if message_id is None and not answer.may_be_json:
             kind = answer.content_type[:80]
             raise Unknown(
                 f"{answer.status} of type {kind}, which is not how {self.name} answers",
                 status=answer.status,
             )
-        return Accepted(self.message_id(answer))
+        return Accepted(message_id)
 
     def message_id(self, answer: Answer) -> str | None:
         """The provider's id for the message, where the answer came far enough."""

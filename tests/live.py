@@ -1,4 +1,4 @@
-"""The whole service as real processes, as `make run` starts it, for tests that want the real thing."""
+"""The whole service as real processes, as `make run` starts it, for tests that want it whole."""
 
 import os
 import shutil

@@ -14,7 +14,7 @@ from providers.types import Accepted, Address, Email
 
 @dataclass
 class Scripted(Provider):
-    """A provider that answers with the next of its `answers`, and accepts when there are none left."""
+    """A provider that answers with the next of its `answers`, and accepts after the last."""
 
     name: str
     answers: list[ProviderFailure | Exception | Callable[[Email], Accepted]] = field(
@@ -22,6 +22,9 @@ class Scripted(Provider):
     )
     obstacle: str | None = None
     asked: list[Email] = field(default_factory=list)
+    can_tell: bool = False
+    known: dict[str, Accepted] = field(default_factory=dict)
+    looked_for: list[str] = field(default_factory=list)
 
     def send(self, email: Email) -> Accepted:
         self.asked.append(email)
@@ -31,6 +34,10 @@ class Scripted(Provider):
         if isinstance(answer, Exception):
             raise answer
         return answer(email)
+
+    def find(self, attempt_id, recipients, since) -> Accepted | None:
+        self.looked_for.append(attempt_id)
+        return self.known.get(attempt_id)
 
     def refusal(self, email: Email) -> str | None:
         return self.obstacle

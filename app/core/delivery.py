@@ -68,12 +68,14 @@ class DeliveryPolicy:
     """How long things last: the rests between rounds (seconds), a lease, and an ended record.
 
     `last_chance` before it expires, a message that found nobody fit is offered to the least bad.
+    After an unknown outcome, evidence is looked for during `grace` where the provider can be asked.
     """
 
     retry_schedule: tuple[float, ...]
     lease: timedelta
     retention: timedelta
     last_chance: timedelta = timedelta(seconds=60)
+    grace: timedelta = timedelta(0)
 
 
 class Delivery:
@@ -135,7 +137,10 @@ class Delivery:
                 seen, message = current, self._merged(message, current)
                 continue
             verdict = self._ask(choice.provider, email, opened)
-            seen, message = opened, lifecycle.attempt_closed(opened, verdict, self._clock())
+            seen = opened
+            message = lifecycle.attempt_closed(
+                opened, verdict, self._clock(), self._grace(opened.attempts[-1])
+            )
             _log_attempt(message)
             if verdict.duration_ms is not None:
                 self._report(message, verdict)
@@ -151,11 +156,50 @@ class Delivery:
         """The claimed message, with what a worker before left open taken as unknown."""
         if message.open_attempt is not None:
             reason = "the worker stopped while the provider was being asked"
+            grace = self._grace(message.attempts[-1])
             message = lifecycle.attempt_closed(
-                message, Verdict(Outcome.UNKNOWN, reason), self._clock()
+                message, Verdict(Outcome.UNKNOWN, reason), self._clock(), grace
             )
             _log_attempt(message)
+        elif message.grace_until is not None:
+            message = self._looked_for(message)
         return lifecycle.weighed(message, self._clock())
+
+    def _grace(self, attempt: Attempt) -> timedelta | None:
+        """How long evidence of an attempt is looked for; None where none can come."""
+        provider = self._providers.get(attempt.provider)
+        can_tell = provider is not None and provider.can_tell
+        return self._policy.grace if can_tell and self._policy.grace else None
+
+    def _looked_for(self, message: Message) -> Message:
+        """The message after one more look for evidence; when its grace is over, without."""
+        number, attempt = len(message.attempts), message.attempts[-1]
+        provider = self._providers.get(attempt.provider)
+        accepted = None
+        if attempt.unresolved and provider is not None:
+            try:
+                accepted = provider.find(
+                    attempt.id,
+                    attempt.recipients or tuple(r.email for r in message.recipients),
+                    attempt.started_at,
+                )
+            except ProviderFailure as failure:
+                log.info("evidence not found", attempt=attempt.id, reason=failure.reason)
+        now = self._clock()
+        if accepted is not None:
+            evidence = Evidence(
+                number,
+                Source.EVENTS,
+                Finding.ACCEPTED,
+                now,
+                "found at the provider",
+                accepted.provider_message_id,
+            )
+            found = self._evidence.add(message.id, evidence)
+            return message if found is None else self._merged(message, found)
+        if message.grace_until is not None and now < message.grace_until:
+            return lifecycle.in_grace(message, now)
+        return lifecycle.doubt_kept(message, now)
 
     def _with_news(self, seen: Message) -> Message | None:
         """The message with evidence that has come while we had it; None if it is no longer ours."""

@@ -21,6 +21,8 @@ from app.core.models import (
     Source,
 )
 
+_SHORTEST_LOOK = timedelta(milliseconds=50)
+
 
 class News(StrEnum):
     """What can be learnt about a recipient."""
@@ -163,8 +165,13 @@ def attempt_opened(message: Message, attempt: Attempt) -> Message:
     )
 
 
-def attempt_closed(message: Message, verdict: Verdict, now: datetime) -> Message:
-    """The message with its open attempt closed, and what follows from it for the recipients."""
+def attempt_closed(
+    message: Message, verdict: Verdict, now: datetime, grace: timedelta | None = None
+) -> Message:
+    """The message with its open attempt closed, and what follows from it for the recipients.
+
+    After an unknown outcome it waits for `grace`, where evidence can come, before anything follows.
+    """
     attempt = message.open_attempt
     if attempt is None:
         return message
@@ -187,10 +194,32 @@ def attempt_closed(message: Message, verdict: Verdict, now: datetime) -> Message
             return _tell(message, News.ACCEPTED, now)
         case Outcome.REJECTED:
             return _tell(message, News.REJECTED, now, verdict.reason, verdict.recipients)
-        case Outcome.UNKNOWN if message.envelope.on_unknown == "hold":
-            held = _tell(message, News.HELD, now, verdict.reason)
-            return replace(held, state=MessageState.UNKNOWN, next_attempt_at=message.expires_at)
+        case Outcome.UNKNOWN if grace is not None:
+            return in_grace(replace(message, grace_until=now + grace), now)
+        case Outcome.UNKNOWN:
+            return doubt_kept(message, now)
     return message
+
+
+def in_grace(message: Message, now: datetime) -> Message:
+    """The message while evidence is awaited: it is looked for half way through, and at the end."""
+    until = message.grace_until or now
+    return replace(
+        message,
+        state=MessageState.RETRYING,
+        next_attempt_at=min(now + max((until - now) / 2, _SHORTEST_LOOK), until),
+        lease=None,
+        updated_at=now,
+    )
+
+
+def doubt_kept(message: Message, now: datetime) -> Message:
+    """The message when no evidence has come: it goes on, or is held until somebody knows."""
+    message = replace(message, grace_until=None, updated_at=now)
+    if message.envelope.on_unknown == "failover" or not may_have_been_sent(message):
+        return message
+    held = _tell(message, News.HELD, now, message.attempts[-1].reason)
+    return replace(held, state=MessageState.UNKNOWN, next_attempt_at=message.expires_at)
 
 
 def waiting(
@@ -311,5 +340,6 @@ def _tell(
         state=settled_state(recipients),
         reason=reason,
         next_attempt_at=None,
+        grace_until=None,
         lease=None,
     )

@@ -84,9 +84,11 @@ class Finding(StrEnum):
 
 
 class Source(StrEnum):
-    """Where evidence comes from: the call's own answer, which came too late, or a person."""
+    """Where evidence comes from: the call's own answer, which came too late, the provider, asked
+    afterwards, or a person."""
 
     ANSWER = "answer"
+    EVENTS = "events"
     OPERATOR = "operator"
 
 
@@ -181,9 +183,10 @@ class Message:
     """The record of one message: the truth about it.
 
     `version` grows by one with every write and is what each write compares, together with the
-    number of pieces of `evidence`. `next_attempt_at` is set while the message waits; `lease` while
-    a worker has it. `round` counts from 1; `first_round` is that of the generation, and `order` the
-    providers that it was asked to take, where it was.
+    number of pieces of `evidence`. `next_attempt_at` is set while the message waits, `lease` while
+    a worker has it, `grace_until` while evidence for an unknown outcome is looked for. `round`
+    counts from 1; `first_round` is that of the generation, and `order` names the providers that
+    the generation was asked to take, where it was.
     """
 
     id: str
@@ -201,6 +204,7 @@ class Message:
     possible_duplicate: bool = False
     reason: str | None = None
     next_attempt_at: datetime | None = None
+    grace_until: datetime | None = None
     lease: Lease | None = None
     attempts: tuple[Attempt, ...] = ()
     evidence: int = 0

@@ -64,6 +64,8 @@ def encode(message: Message) -> dict[str, str]:
         record["reason"] = message.reason
     if message.next_attempt_at is not None:
         record["next"] = str(to_ms(message.next_attempt_at))
+    if message.grace_until is not None:
+        record["grace"] = str(to_ms(message.grace_until))
     for number, attempt in enumerate(message.attempts, 1):
         record[f"{_ATTEMPT}{number}"] = _json(_attempt_to_json(attempt))
     return record
@@ -96,6 +98,7 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
         possible_duplicate="possible_duplicate" in record,
         reason=record.get("reason"),
         next_attempt_at=from_ms(record["next"]) if "next" in record else None,
+        grace_until=from_ms(record["grace"]) if "grace" in record else None,
         lease=lease,
         attempts=tuple(attempts),
         evidence=int(record.get("evidence", 0)),

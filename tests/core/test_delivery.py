@@ -33,7 +33,7 @@ from tests.scripted import BODY, Scripted, message
 
 LEASE = timedelta(seconds=45)
 BREAKER = BreakerPolicy(3, timedelta(seconds=30), LEASE)
-POLICY = DeliveryPolicy((10.0, 30.0), LEASE, timedelta(days=7))
+POLICY = DeliveryPolicy((10.0, 30.0), LEASE, timedelta(days=7), grace=timedelta(seconds=20))
 
 
 class Service:
@@ -420,3 +420,53 @@ def test_a_result_is_kept_while_redis_is_away_and_nothing_is_sent_again(redis, c
     assert service.store.get(message_id).state is MessageState.SENT
     assert len(service.mailgun.asked) == 1
     assert not service.sendgrid.asked
+
+
+@pytest.mark.parametrize("on_unknown", ["failover", "hold"])
+def test_evidence_found_during_the_grace_settles_it_and_nobody_else_is_asked(
+    service, clock, on_unknown
+):
+    service.mailgun.can_tell = True
+    service.mailgun.answers = [Unknown("read timeout")]
+    mail = service.send(on_unknown=on_unknown)
+    assert mail.state is MessageState.RETRYING
+    assert mail.next_attempt_at == clock() + timedelta(seconds=10)
+    service.mailgun.known[mail.attempts[0].id] = Accepted("found")
+    clock.tick(10)
+    service.work()
+    found = service.store.get(mail.id)
+    assert found.state is MessageState.SENT
+    assert found.provider == "mailgun"
+    assert found.attempts[0].evidence.source is Source.EVENTS
+    assert not found.possible_duplicate
+    assert not service.sendgrid.asked
+
+
+def test_without_evidence_the_next_provider_is_asked_when_the_grace_is_over(service, clock):
+    service.mailgun.can_tell = True
+    service.mailgun.answers = [Unknown("read timeout")]
+    mail = service.send()
+    for _ in range(2):
+        clock.tick(10)
+        service.work()
+    sent = service.store.get(mail.id)
+    assert outcomes(sent) == [("mailgun", Outcome.UNKNOWN), ("sendgrid", Outcome.ACCEPTED)]
+    assert sent.possible_duplicate
+    assert len(service.mailgun.looked_for) == 2
+
+
+def test_without_evidence_a_held_message_is_held_when_the_grace_is_over(service, clock):
+    service.mailgun.can_tell = True
+    service.mailgun.answers = [Unknown("read timeout")]
+    mail = service.send(on_unknown="hold")
+    for _ in range(2):
+        clock.tick(10)
+        service.work()
+    held = service.store.get(mail.id)
+    assert held.state is MessageState.UNKNOWN
+    assert held.next_attempt_at == held.expires_at
+
+
+def test_a_provider_that_cannot_be_asked_costs_no_grace(service):
+    service.mailgun.answers = [Unknown("read timeout")]
+    assert service.send().state is MessageState.SENT

@@ -1,4 +1,4 @@
-"""Every switch of the simulator, on real processes: the mail arrives, and the status tells the truth."""
+"""Every switch of the simulator, on real processes: what arrives, and what the status tells."""
 
 import time
 from collections.abc import Iterator
