@@ -1,0 +1,51 @@
+"""What the three APIs have in common: a call becomes a submission, or is refused."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import orjson
+
+from simulator.http import Answer, Call
+from simulator.mail import Mail
+from simulator.switches import Mode, Provider
+
+
+class Refused(Exception):
+    """The API does not take the call; `answer` says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A call that passed every check of its form.
+
+    `mails` is empty where the caller asked for a rehearsal. `bad_recipient` is the refusal for an
+    address that the provider knows to be bad, where there is one.
+    """
+
+    mails: tuple[Mail, ...]
+    sender: str
+    success: Answer
+    bad_recipient: Answer | None = None
+
+
+class Api(ABC):
+    """The sending API of one provider."""
+
+    provider: ClassVar[Provider]
+
+    @abstractmethod
+    def submission(self, call: Call, path: str) -> Submission:
+        """Authenticate and check a call to `path`, which is below our prefix. Raises `Refused`."""
+
+    @abstractmethod
+    def failure(self, mode: Mode, sender: str, until: float) -> Answer:
+        """The answer of a switch in this provider's form; `until` is when a rate limit ends."""
+
+
+def json_answer(status: int, content: Any, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, orjson.dumps(content), headers=headers)

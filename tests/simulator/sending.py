@@ -1,0 +1,73 @@
+"""One plain mail through each of the three APIs, by a client that does what it is told."""
+
+import json
+from typing import Any
+
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as AwsCredentials
+
+PROVIDERS = ("mailgun", "sendgrid", "ses")
+
+MAILGUN = {
+    "from": "Shop <orders@shop.example>",
+    "to": "Ann <ann@example.net>",
+    "subject": "Your order",
+    "text": "It is on its way.",
+    "v:attempt_id": "at-1",
+}
+SENDGRID = {
+    "personalizations": [
+        {
+            "to": [{"email": "ann@example.net", "name": "Ann"}],
+            "custom_args": {"attempt_id": "at-1"},
+        }
+    ],
+    "from": {"email": "orders@shop.example", "name": "Shop"},
+    "subject": "Your order",
+    "content": [{"type": "text/plain", "value": "It is on its way."}],
+}
+SES = {
+    "FromEmailAddress": "Shop <orders@shop.example>",
+    "Destination": {"ToAddresses": ["Ann <ann@example.net>"]},
+    "Content": {
+        "Simple": {
+            "Subject": {"Data": "Your order"},
+            "Body": {"Text": {"Data": "It is on its way."}},
+        }
+    },
+    "EmailTags": [{"Name": "attempt_id", "Value": "at-1"}],
+}
+
+
+def send(
+    running: Any,
+    provider: str,
+    body: Any = None,
+    *,
+    url: str | None = None,
+    key: str | None = None,
+    timeout: float = 5,
+) -> requests.Response:
+    """One call; `body` (bytes as they are, or fields) takes the place of the plain mail."""
+    url = url or f"{running.url}/{provider}"
+    credentials = running.credentials
+    session: requests.Session = running.session
+    if provider == "mailgun":
+        return session.post(
+            f"{url}/v3/{credentials.mailgun_domain}/messages",
+            data=MAILGUN if body is None else body,
+            auth=("api", key or credentials.mailgun_api_key),
+            timeout=timeout,
+        )
+    headers = {"Content-Type": "application/json"}
+    if provider == "sendgrid":
+        headers["Authorization"] = f"Bearer {key or credentials.sendgrid_api_key}"
+        data = body if isinstance(body, bytes) else json.dumps(SENDGRID if body is None else body)
+        return session.post(f"{url}/v3/mail/send", data=data, headers=headers, timeout=timeout)
+    data = body if isinstance(body, bytes) else json.dumps(SES if body is None else body)
+    request = AWSRequest("POST", f"{url}/v2/email/outbound-emails", headers=headers, data=data)
+    pair = AwsCredentials(credentials.aws_access_key_id, key or credentials.aws_secret_access_key)
+    SigV4Auth(pair, "ses", credentials.aws_region).add_auth(request)
+    return session.post(request.url, data=data, headers=dict(request.headers), timeout=timeout)
