@@ -404,6 +404,9 @@ def simulator_environment(settings: Settings) -> dict[str, str]:
         "SENDGRID_BASE_URL": base_url("sendgrid"),
         "AWS_ACCESS_KEY_ID": f"AKIA{base64.b32encode(derived('aws-id')[:10]).decode()}",
         "AWS_SECRET_ACCESS_KEY": base64.b64encode(derived("aws")[:30]).decode(),
+        # What lies about for the real one does not belong here.
+        "AWS_SESSION_TOKEN": "",
+        "SES_CONFIGURATION_SET": "",
         "AWS_REGION": "eu-west-1",
         "SES_BASE_URL": base_url("ses"),
     }

@@ -7,9 +7,8 @@ from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import web
-from app.api import auth, context, messages, ops, status
-from app.api.openapi import make_api
-from app.core.ids import new_request_id
+from app.api import auth, context, dead_letters, messages, openapi, ops, status
+from app.core import ids
 from app.services import Services
 
 log = structlog.get_logger(__name__)
@@ -24,16 +23,17 @@ def create_app(services: Services) -> Flask:
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
     )
+    # No redirects: a path is known or it is not.
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     context.register(app, services)
     _log_requests(app)
     auth.register(app, services.api_keys)
-    api = make_api(app)
-    for blueprint in (messages.blueprint, status.blueprint, ops.blueprint):
-        api.register_blueprint(blueprint)
+    blueprints = (messages.blueprint, status.blueprint, dead_letters.blueprint, ops.blueprint)
+    openapi.register(app, services.order, blueprints)
     web.register(app, services)
     return app
 
@@ -43,13 +43,13 @@ def _log_requests(app: Flask) -> None:
 
     def begin() -> None:
         g.started = time.perf_counter()
-        g.request_id = new_request_id()
+        g.request_id = ids.new_request_id()
 
     def end(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
         # The route and not the path: a login link's path is a secret.
         route = request.url_rule.rule if request.url_rule is not None else None
-        arguments = request.view_args or {}
+        asked_for = (request.view_args or {}).get("message_id", "")
         log.info(
             "request",
             request=g.request_id,
@@ -58,7 +58,7 @@ def _log_requests(app: Flask) -> None:
             status=response.status_code,
             duration_ms=round((time.perf_counter() - g.started) * 1000, 1),
             key=g.get("api_key"),
-            message=g.get("message_id") or arguments.get("message_id"),
+            message=g.get("message_id") or (asked_for if ids.is_message_id(asked_for) else None),
         )
         return response
 

@@ -78,7 +78,7 @@ class WorkerServices:
 
 def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now) -> Services:
     """The services of a web process. Raises SettingsError where a provider is not set up."""
-    order = tuple(_provider_classes(settings))
+    order = _names(make_providers(settings))
     client = redis or connect(settings.redis_url)
     store = MessageStore(client)
     expiry = timedelta(seconds=settings.message_expiry)
@@ -146,6 +146,13 @@ def build_worker(
     )
 
 
+def _names(providers: Mapping[str, Provider]) -> tuple[str, ...]:
+    """What the web process needs of them: whether they are set up, and what they are called."""
+    for provider in providers.values():
+        provider.close()
+    return tuple(providers)
+
+
 def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers:
     policy = BreakerPolicy(
         failures=settings.breaker_failures,
@@ -158,36 +165,22 @@ def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers
 def make_providers(settings: Settings) -> dict[str, Provider]:
     """The configured providers by name, in their order.
 
-    Raises SettingsError, which names every setting that lacks.
+    Raises SettingsError, which names everything that they lack.
     """
     timeouts = Timeouts(settings.connect_timeout, settings.read_timeout, settings.send_deadline)
-    values = _provider_settings(settings)
-    return {
-        name: cls.configure(values, timeouts) for name, cls in _provider_classes(settings).items()
-    }
-
-
-def _provider_settings(settings: Settings) -> dict[str, str]:
     simulated = simulator_environment(settings) if settings.simulator else {}
-    return {**settings.environment, **simulated}
-
-
-def _provider_classes(settings: Settings) -> dict[str, type[Provider]]:
-    values = _provider_settings(settings)
-    classes: dict[str, type[Provider]] = {}
+    values = {**settings.environment, **simulated}
+    providers: dict[str, Provider] = {}
     faults = []
     for name in settings.providers:
         try:
-            cls = load(name)
-            lacking = [s.name for s in cls.settings if s.required and not values.get(s.name)]
+            provider = load(name).configure(values, timeouts)
         except (ImportError, ValueError) as error:
-            faults.append(f"PROVIDERS: {error}")
+            faults.append(f"PROVIDERS: {error}, or leave {name} out")
             continue
-        if lacking:
-            faults.append(f"PROVIDERS: {name} needs {', '.join(lacking)}, or leave {name} out")
-        if cls.name in classes:
-            faults.append(f"PROVIDERS: two providers have the name {cls.name}")
-        classes[cls.name] = cls
+        if provider.name in providers:
+            faults.append(f"PROVIDERS: two providers have the name {provider.name}")
+        providers[provider.name] = provider
     if faults:
         raise SettingsError(faults)
-    return classes
+    return providers

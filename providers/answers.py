@@ -11,11 +11,19 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from providers.errors import AccountRefused, MessageRefused, ProviderFailure, Unavailable, Unknown
+from providers.errors import (
+    AccountRefused,
+    Limited,
+    MessageRefused,
+    ProviderFailure,
+    Unavailable,
+    Unknown,
+)
 
 #: The statuses that mean the same wherever they come from; a hundred stands for the rest of it.
 _BY_STATUS: Mapping[int, type[ProviderFailure]] = {
-    **dict.fromkeys((408, 420, 429, 503), Unavailable),
+    **dict.fromkeys((408, 503), Unavailable),
+    **dict.fromkeys((420, 429), Limited),
     **dict.fromkeys((401, 402, 403, 404, 405, 407, 410, 415, 421, 426, 451), AccountRefused),
     # A redirect means a wrong base URL, and following one would turn the POST into a GET.
     300: AccountRefused,

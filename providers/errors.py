@@ -33,8 +33,8 @@ class ProviderFailure(Exception):
 class Rejected(ProviderFailure):
     """The recipient or the content is bad for any provider.
 
-    `recipients` are the bare addresses that the provider named, spelt as in the `Email`; empty means
-    that it named nobody and the whole message fails.
+    `recipients` are the bare addresses that the provider named, spelt as in the `Email`; empty
+    means that it named nobody and the whole message fails.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Refused(ProviderFailure):
 
 
 class AccountRefused(Refused):
-    """Our account there is not fit: key, suspension, plan, quota of the day, region, wrong address."""
+    """Our account there is not fit: key, suspension, plan, quota of the day, region, base URL."""
 
 
 class SenderRefused(Refused):
@@ -65,7 +65,7 @@ class Unavailable(ProviderFailure):
 
 
 class Limited(Unavailable):
-    """The provider is up, and wants fewer requests: `retry_after` says for how long, where it did."""
+    """The provider is up, and wants fewer requests: `retry_after` says for how long, if it did."""
 
 
 class Unknown(ProviderFailure):

@@ -1,6 +1,7 @@
 """Addresses and header values in the forms that providers take."""
 
 import email.charset
+import re
 from email.header import Header
 from email.utils import quote
 
@@ -9,6 +10,7 @@ import idna
 from providers.types import Address
 
 _UTF8 = email.charset.Charset("utf-8")
+_ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?\s]*\?=", re.IGNORECASE)
 #: RFC 5322 specials: a name with one of them is a quoted string, or it would be read as syntax.
 _SPECIALS = frozenset('()<>[]:;@\\,."')
 
@@ -37,19 +39,19 @@ def quoted(name: str) -> str:
 
 def encoded(address: Address) -> str:
     """`Name <address>` in ASCII: a name that is not is made of encoded words (RFC 2047)."""
-    if address.name.isascii() and not _seems_encoded(address.name):
+    if is_plain(address.name):
         return raw(address)
     return f"{encoded_text(address.name)} <{ascii_domain(address)}>"
 
 
 def encoded_text(text: str) -> str:
     """An unstructured header value in ASCII, on one line: encoded words where it must be."""
-    if text.isascii() and not _seems_encoded(text):
+    if is_plain(text):
         return text
     # Not by email.policy: its folding drops spaces between long encoded words (CPython 3.11).
     return Header(text, _UTF8).encode(linesep="")
 
 
-def _seems_encoded(text: str) -> bool:
-    """Whether a reader would decode plain text that only looks like encoded words."""
-    return "=?" in text
+def is_plain(text: str) -> bool:
+    """Whether text can stand in a header as it is: ASCII that nobody takes for encoded words."""
+    return text.isascii() and _ENCODED_WORD.search(text) is None

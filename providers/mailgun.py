@@ -12,7 +12,7 @@ from providers import mailbox
 from providers.answers import Answer, Complaint, Rule
 from providers.base import BadSettings, HttpProvider, ProviderSetting, Timeouts
 from providers.carrying import Limits, envelopes
-from providers.errors import AccountRefused, MessageRefused, Rejected, Unavailable
+from providers.errors import AccountRefused, Limited, MessageRefused, Rejected, SenderRefused
 from providers.transport import Call
 from providers.types import Accepted, Email
 
@@ -40,18 +40,19 @@ class MailgunProvider(HttpProvider):
     limits = Limits(
         size=25_000_000, recipients=1000, steering=("x-mailgun-",), utf8_recipients=True
     )
-    #: https://documentation.mailgun.com/docs/mailgun/api-reference/mg-errors
+    #: https://documentation.mailgun.com/docs/mailgun/quickstart-guide/responses
     rules: ClassVar[tuple[Rule, ...]] = (
         # Seen with 400, 403, 420 and 429, before and after the words "is not allowed to send".
-        Rule(Unavailable, (400, 403, 420, 429), text=r"limit exceeded|try again after"),
-        # Sandbox recipients, free or disabled accounts, unverified domains: it is the domain of our
-        # settings that is meant, not that of From, so every message fares the same.
+        Rule(Limited, (400, 403, 420, 429), text=r"limit exceeded|try again after"),
+        # Of all its reasons this one is about who may send, and passes when the DNS is set.
+        Rule(SenderRefused, (400, 403), text=r"is not allowed to send.*(unverified|not verified)"),
+        # Sandbox recipients, free or disabled accounts: every message fares the same.
         Rule(AccountRefused, (400, 403), text=r"is not allowed to send"),
         Rule(Rejected, (400,), text=r"^'?(to|cc|bcc)'? parameter"),
         Rule(MessageRefused, (400,), text=r"^'?from'? parameter"),
-        Rule(MessageRefused, (400,), text=r"16 ?KB|recipients? (limit|count)|more than|too many"),
-        Rule(Rejected, (400,), text=r"at least one of|\bASCII\b|RFC ?2822|recipient-variables"),
-        Rule(Rejected, (400,), text=r"multipart|malformed"),
+        Rule(MessageRefused, (400,), text=r"16 ?kB|too many recipients"),
+        Rule(Rejected, (400,), text=r"at least one of|\bASCII\b|RFC[ -]?2822|recipient-variables"),
+        Rule(Rejected, (400,), text=r"^malformed"),
     )
 
     def __init__(

@@ -85,12 +85,13 @@ class SendGridProvider(HttpProvider):
         return Call(self._url, self._headers, body, self._secrets)
 
     def accepted(self, answer: Answer) -> Accepted:
-        message_id = answer.headers.get("X-Message-Id")
-        # The id in the header marks an answer as SendGrid's. Its body is empty, and has been
-        # called text/plain.
-        if message_id is None and (answer.body or answer.content_type != "text/plain"):
-            return super().accepted(answer)
-        return Accepted(message_id)
+        # Its body is empty, and has been called text/plain.
+        if answer.content_type == "text/plain" and not answer.body:
+            return Accepted(self.message_id(answer))
+        return super().accepted(answer)
+
+    def message_id(self, answer: Answer) -> str | None:
+        return answer.headers.get("X-Message-Id")
 
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
         errors = answer.fields.get("errors")

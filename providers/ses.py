@@ -19,10 +19,10 @@ from providers.base import BadSettings, HttpProvider, MissingSettings, ProviderS
 from providers.carrying import Limits
 from providers.errors import (
     AccountRefused,
+    Limited,
     ProviderFailure,
     Rejected,
     SenderRefused,
-    Unavailable,
 )
 from providers.transport import Call
 from providers.types import Address, Email
@@ -35,7 +35,7 @@ _SIMPLE_HEADER_LENGTH = 996
 #: RFC 5322 allows 998 in a line. Folding needs blanks; encoded words bring their own.
 _LINE_LIMIT = 900
 
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+-\d+")
 _IDENTITIES = re.compile(r"failed the check in region [\w-]+:(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -67,7 +67,7 @@ class SesProvider(HttpProvider):
         Rule(AccountRefused, (400,), "LimitExceededException"),
         Rule(Rejected, (400,), "BadRequestException"),
         Rule(AccountRefused, (400,), "Throttling(Exception)?", r"daily|quota"),
-        Rule(Unavailable, (400,), "Throttling(Exception)?|TooManyRequestsException"),
+        Rule(Limited, (400,), "Throttling(Exception)?|TooManyRequestsException"),
         # These come with 403, and some of them with 400.
         Rule(AccountRefused, (400,), "IncompleteSignature|RequestExpired|OptInRequired"),
         Rule(AccountRefused, (400,), "NotAuthorized|AccessDenied(Exception)?"),
@@ -161,7 +161,8 @@ def _fits_simple(email: Email) -> bool:
         len(email.headers) <= _SIMPLE_HEADERS
         and len(names) == len(email.headers)
         and all(
-            _SIMPLE_HEADER.fullmatch(f"{name}: {value}")
+            mailbox.is_plain(value)
+            and _SIMPLE_HEADER.fullmatch(f"{name}: {value}")
             and len(name) + len(value) <= _SIMPLE_HEADER_LENGTH
             for name, value in email.headers
         )
@@ -200,8 +201,9 @@ def _mime(email: Email) -> bytes:
         if group:
             message[name] = _addresses(group)
     for name, value in (("Subject", email.subject), *email.headers):
-        plain = value.isascii() and max(map(len, value.split(" "))) <= _LINE_LIMIT
-        message[name] = Header(value, "us-ascii" if plain and "=?" not in value else "utf-8")
+        longest = len(name) + max(map(len, value.split(" ")))
+        plain = mailbox.is_plain(value) and longest <= _LINE_LIMIT
+        message[name] = Header(value, "us-ascii" if plain else "utf-8")
     return message.as_bytes(policy=compat32.clone(linesep="\r\n"))
 
 

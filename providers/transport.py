@@ -1,46 +1,35 @@
 """One POST to a provider over `requests`: kept-alive connections, one deadline, no retries."""
 
 import contextlib
-import http.client
 import ipaddress
-import os
-import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests import exceptions as outer
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3 import exceptions as inner
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.connection import create_connection
 
 from providers.answers import Answer
-from providers.deadline import Exchange, current_exchange, watchdog
+from providers.connections import CuttableAdapter
+from providers.deadline import Exchange, watchdog
 from providers.errors import ProviderFailure, Unavailable, Unknown
 
 #: An answer is a few hundred bytes; whatever is longer than this is not read to its end.
 BODY_LIMIT = 1024 * 1024
 
-#: Providers close connections that rest for a minute or so. A request that meets such a close
-#: cannot know whether it was read, so a connection that rested this long is not used again.
-IDLE_LIMIT = 20.0
-
 #: What was raised, what caused it, whether the message may have been taken, and what to say.
 #: The first row that fits counts. The shapes are those of requests 2.34 with urllib3 2.8:
 #: ConnectTimeout is a ConnectionError too, so it stands first.
 _SHAPES: tuple[tuple[type[Exception], type[Exception], type[ProviderFailure], str], ...] = (
-    (outer.ConnectTimeout, Exception, Unavailable, "no connection in time"),
+    (outer.ConnectTimeout, Exception, Unavailable, "no connection within the connect timeout"),
     (outer.ProxyError, Exception, Unavailable, "the proxy did not connect us"),
     (outer.SSLError, Exception, Unavailable, "TLS failed"),
     (outer.ConnectionError, inner.NameResolutionError, Unavailable, "its name does not resolve"),
     (outer.ConnectionError, inner.NewConnectionError, Unavailable, "could not connect"),
-    (outer.ReadTimeout, Exception, Unknown, "no answer in time"),
+    (outer.ReadTimeout, Exception, Unknown, "no answer within the read timeout"),
     (outer.ConnectionError, inner.ProtocolError, Unknown, "the connection broke"),
     (outer.InvalidURL, Exception, Unavailable, "no valid way there"),
     (outer.RequestException, Exception, Unknown, "the exchange broke off"),
@@ -73,7 +62,7 @@ class Transport:
     ) -> None:
         self._timeout = (connect_timeout, read_timeout)
         self._deadline = deadline
-        self._adapter = _Adapter(pool_connections=4, pool_maxsize=connections)
+        self._adapter = CuttableAdapter(pool_connections=4, pool_maxsize=connections)
         # Proxies and certificate bundle as the environment has them, looked up once.
         found = requests.Session().merge_environment_settings(base_url, {}, True, None, None)
         proxies = {} if _is_loopback(base_url) else found["proxies"]
@@ -158,118 +147,3 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-class _Answer(http.client.HTTPResponse):
-    """Notes the status before the headers are read: it counts even if they never end."""
-
-    def begin(self) -> None:
-        try:
-            super().begin()
-        finally:
-            exchange = current_exchange()
-            if exchange is not None and isinstance(self.status, int):
-                exchange.status = self.status
-
-
-class _Connection(HTTPConnection):
-    """A connection that the deadline of the current exchange can cut."""
-
-    response_class = _Answer
-    _used_at = 0.0
-    _pid = 0
-
-    @property
-    def is_connected(self) -> bool:
-        # A forked process must leave alone what its parent may still be talking over.
-        rested = time.monotonic() - self._used_at
-        return rested < IDLE_LIMIT and self._pid == os.getpid() and super().is_connected
-
-    def _new_conn(self) -> socket.socket:
-        """urllib3's, but the tries of all addresses together end with the exchange."""
-        exchange = current_exchange()
-        if exchange is None:
-            return super()._new_conn()
-        exchange.connecting = True
-        try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as fault:
-            raise inner.NameResolutionError(self.host, self, fault) from fault
-        failure: inner.HTTPError = inner.NewConnectionError(self, "no address")
-        for *_, address in found:
-            limit = min(self.timeout or exchange.remaining(), exchange.remaining())
-            if not limit:
-                exchange.passed = True
-                raise inner.ConnectTimeoutError(self, "deadline")
-            try:
-                sock = create_connection(
-                    (str(address[0]), self.port), limit, self.source_address, self.socket_options
-                )
-            except TimeoutError as fault:
-                failure = inner.ConnectTimeoutError(self, "timed out")
-                failure.__cause__ = fault
-            except OSError as fault:
-                failure = inner.NewConnectionError(self, "failed")
-                failure.__cause__ = fault
-            else:
-                sock.settimeout(self.timeout)
-                self._pid = os.getpid()
-                return self._watched(sock, exchange)
-        raise failure
-
-    def _watched(self, sock: socket.socket, exchange: Exchange) -> socket.socket:
-        try:
-            if exchange.watch(sock):
-                return sock
-        except OSError:
-            sock.close()
-            raise
-        sock.close()
-        raise inner.ConnectTimeoutError(self, "deadline")
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        exchange = current_exchange()
-        if exchange is not None and not exchange.begin(self.sock):
-            raise inner.ConnectTimeoutError(self, "deadline")
-        super().request(*args, **kwargs)
-
-    def getresponse(self) -> Any:
-        response = super().getresponse()
-        self._used_at = time.monotonic()
-        return response
-
-
-class _SecureConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-    def _put_conn(self, conn: Any) -> None:
-        exchange = current_exchange()
-        if exchange is not None:
-            exchange.let_go()
-        super()._put_conn(conn)
-
-
-class _SecurePool(_Pool, HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-class _Adapter(HTTPAdapter):
-    """requests' adapter, over connections that can be cut."""
-
-    _pools: ClassVar = {"http": _Pool, "https": _SecurePool}
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
-        return manager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One mailbox: a bare `email` (local part and domain, either may be non-ASCII) and a display name."""
+    """One mailbox: a bare `email`, of which both parts may be non-ASCII, and a display name."""
 
     email: str
     name: str = ""
@@ -40,6 +40,6 @@ class Email:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the message. Its id is None where the answer was cut short before it came."""
+    """The provider took the message. Its id is None where the answer was cut short before that."""
 
     provider_message_id: str | None = None

@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
+from app.core.dead_letters import NotPossible
 from app.core.store import StoreUnavailable
 from app.core.submit import AcceptInDoubt, IdempotencyMismatch
 
@@ -16,6 +17,11 @@ log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER = {"Retry-After": "2"}
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method; Allow names those that it takes.",
+    413: "The request is larger than this service takes.",
+}
 _CODES = {
     400: "malformed",
     401: "unauthorized",
@@ -87,7 +93,7 @@ def as_problem(error: Exception) -> Problem:
                 422,
                 "This Idempotency-Key was used before, with another request.",
                 code="idempotency_mismatch",
-                errors={},
+                errors={"Idempotency-Key": ["Used before, with another request."]},
             )
         case AcceptInDoubt():
             return Problem(
@@ -98,6 +104,8 @@ def as_problem(error: Exception) -> Problem:
                 headers=_RETRY_AFTER,
                 extra={"id": error.message_id},
             )
+        case NotPossible():
+            return Problem(409, str(error))
         case StoreUnavailable():
             return unavailable()
         case HTTPException() if error.code is not None and error.code >= 400:
@@ -107,8 +115,9 @@ def as_problem(error: Exception) -> Problem:
                 for name, value in error.get_headers()
                 if name.lower() not in ("content-type", "content-length")
             }
-            return Problem(error.code, error.description or "", headers=headers)
-    log.exception("request failed")
+            detail = _DETAILS.get(error.code) or error.description or ""
+            return Problem(error.code, detail, headers=headers)
+    log.exception("request failed", request=g.get("request_id"))
     return Problem(500, "Something went wrong here. The log says what.")
 
 

@@ -1,102 +1,71 @@
-"""Fields that marshmallow does not have: addresses, texts for headers, one or a list."""
+"""Fields that marshmallow does not have; `json_schema` is what the OpenAPI document says of one."""
 
 import re
 from collections.abc import Mapping
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from email_validator import EmailNotValidError, validate_email
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
+from app.api.addresses import address_name, address_text, make_address, parse_address
+from app.api.context import services
 from providers.types import Address
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NAMED = re.compile(r"\s*(?P<name>.*?)\s*<(?P<email>[^<>]*)>\s*", re.DOTALL)
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_NOT_IN_A_BARE_NAME = re.compile(r'["<>(),;:@\[\]\\]')
-_ENCODED_WORD = re.compile(r"=\?[^?]+\?[bBqQ]\?[^?]*\?=")
-_LONGEST_NAME = 320
-_MOST_HEADERS = 50
-_HEADER_NAME = re.compile(r"[!-9;-~]{1,126}")
-_NOT_THE_CALLERS = frozenset(
-    {
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "subject",
-        "sender",
-        "reply-to",
-        "date",
-        "message-id",
-        "mime-version",
-        "received",
-        "return-path",
-        "dkim-signature",
-    }
+MOST_RECIPIENTS = 120
+"""SES's limit is everybody's limit."""
+
+COMPONENTS: Mapping[str, Mapping[str, Any]] = {
+    "AddressText": {
+        "type": "string",
+        "format": "email",
+        "maxLength": address_text.max,
+        "description": "A bare address, or one with a name before it: `Ann <ann@example.net>`.",
+        "examples": ["Ann <ann@example.net>"],
+    },
+    "Address": {
+        "anyOf": [
+            {"$ref": "#/components/schemas/AddressText"},
+            {
+                "type": "object",
+                "properties": {
+                    "email": {"type": "string", "format": "email"},
+                    "name": {
+                        "type": ["string", "null"],
+                        "maxLength": address_name.max,
+                        "pattern": address_name.regex.pattern,
+                    },
+                },
+                "required": ["email"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    "Addresses": {
+        "anyOf": [
+            {"$ref": "#/components/schemas/Address"},
+            {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/Address"},
+                "maxItems": MOST_RECIPIENTS,
+            },
+        ]
+    },
+}
+"""Schemas that the fields refer to."""
+
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
-LONGEST_LINE = 998
-"""The most characters of a line in a message, by RFC 5322."""
 
-
-ADDRESS_FORM = {
-    "oneOf": [
-        {"type": "string", "examples": ["Ann <ann@example.net>"]},
-        {
-            "type": "object",
-            "properties": {"email": {"type": "string"}, "name": {"type": ["string", "null"]}},
-            "required": ["email"],
-            "additionalProperties": False,
-        },
-    ]
-}
-HEADERS_FORM = {"type": "object", "additionalProperties": {"type": "string"}}
-
-
-def has_control(text: str) -> bool:
-    """Whether a text has a character that must never get near a header, CR and LF above all."""
-    return _CONTROL.search(text) is not None
-
-
-def parse_address(text: str) -> Address:
-    """An address in the form of RFC 5322, with or without a name. Raises ValidationError."""
-    named = _NAMED.fullmatch(text)
-    if named is None:
-        return checked_address(text.strip(" "), "")
-    name = named["name"]
-    quoted = _QUOTED.fullmatch(name)
-    if quoted is not None:
-        name = re.sub(r"\\(.)", r"\1", quoted[1])
-    elif _NOT_IN_A_BARE_NAME.search(name):
-        raise ValidationError(
-            'Not an address. A name with commas or the like wants quotes: "Smith, Ann" '
-            "<a@b.example>; several addresses are a list."
-        )
-    elif _ENCODED_WORD.search(name):
-        try:
-            name = str(make_header(decode_header(name)))
-        except (HeaderParseError, LookupError, ValueError) as error:
-            raise ValidationError("The name is encoded in a way that nobody can read.") from error
-    return checked_address(named["email"], name)
-
-
-def checked_address(email: str, name: str) -> Address:
-    """The address with its domain in normal form. Raises ValidationError."""
-    if has_control(name):
-        raise ValidationError("A name cannot have line breaks or control characters.")
-    if len(name) > _LONGEST_NAME:
-        raise ValidationError(f"A name can have {_LONGEST_NAME} characters at most.")
-    try:
-        valid = validate_email(email, check_deliverability=False, allow_quoted_local=True)
-    except EmailNotValidError as error:
-        raise ValidationError(str(error)) from error
-    return Address(valid.normalized, name.strip())
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 class AddressField(fields.Field[Address]):
     """An address as a string or as an object with `email` and `name`."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": "#/components/schemas/Address"}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Address:
         if isinstance(value, str):
@@ -105,75 +74,104 @@ class AddressField(fields.Field[Address]):
             raise ValidationError(
                 "Not an address: it is a string or an object with email and name."
             )
-        faults = {name: ["Unknown field."] for name in value.keys() - {"email", "name"}}
-        if "email" not in value:
-            faults["email"] = ["Missing data for required field."]
-        email, name = value.get("email", ""), value.get("name") or ""
-        if not isinstance(name, str):
-            faults["name"] = ["Not a string."]
+        email, name = value.get("email"), value.get("name")
+        faults = {part: ["Unknown field."] for part in value.keys() - {"email", "name"}}
         if not isinstance(email, str):
-            faults["email"] = ["Not a string."]
-        if faults:
+            faults["email"] = ["Not a string." if "email" in value else "Missing."]
+        if not isinstance(name, str | None):
+            faults["name"] = ["Not a string."]
+        if faults or not isinstance(email, str):
             raise ValidationError(faults)
-        return checked_address(email, name)
+        return make_address(email, name or "")
 
 
-class OneOrMany(fields.List[Any]):
-    """A list whose only item may stand by itself."""
+class AddressesField(fields.List[Address]):
+    """A list of addresses; one may stand by itself."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": "#/components/schemas/Addresses"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(AddressField(), validate=validate.Length(max=MOST_RECIPIENTS), **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, str | Mapping):
-            try:
-                return super()._deserialize([value], attr, data, **kwargs)
-            except ValidationError as error:
-                # There is no index in the request, so there is none in the path.
-                messages = error.messages
-                raise ValidationError(
-                    messages[0] if isinstance(messages, dict) else messages
-                ) from error
+        if not isinstance(value, str | Mapping):
+            return super()._deserialize(value, attr, data, **kwargs)
+        # There is no index in the request, so there shall be none in the path of a fault.
+        return [self.inner.deserialize(value, **kwargs)]
+
+
+class TextMap(fields.Dict):
+    """An object with texts only; what is wrong with an entry is told under its name."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, str]:
+        try:
+            texts: dict[str, str] = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        except ValidationError as error:
+            if not isinstance(error.messages, dict):
+                raise
+            # marshmallow tells apart what is wrong with the `key` and with the `value`.
+            raise ValidationError(
+                {
+                    name: [text for texts in parts.values() for text in texts]
+                    for name, parts in error.messages.items()
+                }
+            ) from error
+        return texts
+
+
+class TextPairs(fields.Dict):
+    """Pairs of texts, answered as an object."""
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> dict[str, str]:
+        return dict(value)
+
+
+class ProviderName(fields.String):
+    """The name of one of this service's providers."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": "#/components/schemas/ProviderName"}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        name = super()._deserialize(value, attr, data, **kwargs)
+        known = services().order
+        if name not in known:
+            raise ValidationError(f"No such provider here; there are: {', '.join(known)}.")
+        return name
+
+
+class WholeNumber(fields.Integer):
+    """A whole number as JSON writes it, and not all that Python reads as one."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, str) and not re.fullmatch("-?[0-9]{1,15}", value):
+            raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class HeaderText(fields.String):
-    """A text of one line, without control characters."""
+class Moment(fields.AwareDateTime):
+    """A time: read as RFC 3339 has it, written in UTC with milliseconds and a `Z`."""
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        if text is not None and has_control(text):
-            raise ValidationError("Line breaks and control characters are not allowed here.")
-        return text
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
+        match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValidationError("Not a time with its offset, such as 2026-12-01T09:00:00Z.")
+        date, minute, second, fraction, offset = match.groups("")
+        # A leap second has no number of its own in a datetime.
+        second = "59" if second == "60" else second
+        try:
+            at = datetime.fromisoformat(
+                f"{date}T{minute}{second}{fraction[:7]}{offset.upper().replace('Z', '+00:00')}"
+            )
+        except ValueError as error:
+            raise ValidationError("There is no such time.") from error
+        try:
+            return at.astimezone(UTC)
+        except OverflowError:
+            # An hour before the year 1 or after 9999, by its offset: as near as can be.
+            return _FIRST if at.year == 1 else _LAST
 
-
-class HeadersField(fields.Field[dict[str, str]]):
-    """Custom headers: names to values of one line, none of them ours or the provider's."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, str]:
-        if not isinstance(value, Mapping):
-            raise ValidationError("Not an object.")
-        if len(value) > _MOST_HEADERS:
-            raise ValidationError(f"More than {_MOST_HEADERS} headers.")
-        seen: set[str] = set()
-        faults = {}
-        for name, text in value.items():
-            fault = self._fault(name, text, name.lower() in seen)
-            if fault is not None:
-                faults[name] = [fault]
-            seen.add(name.lower())
-        if faults:
-            raise ValidationError(faults)
-        return dict(value)
-
-    def _fault(self, name: str, text: Any, repeated: bool) -> str | None:
-        if not _HEADER_NAME.fullmatch(name):
-            return "Not the name of a header."
-        if name.lower() in _NOT_THE_CALLERS or name.lower().startswith("content-"):
-            return "This header is written by the service or the provider."
-        if repeated:
-            return "Given twice."
-        if not isinstance(text, str):
-            return "Not a string."
-        if not 1 <= len(text) <= LONGEST_LINE:
-            return f"Must have 1 to {LONGEST_LINE} characters."
-        if has_control(text):
-            return "Line breaks and control characters are not allowed here."
-        return None
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
+        text: str = value.astimezone(UTC).isoformat(timespec="milliseconds")
+        return text.replace("+00:00", "Z")

@@ -1,23 +1,19 @@
 """Routes for sending messages and looking at them."""
 
-from collections.abc import Callable, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from flask import current_app, g, url_for
 
-from app.api import errors
+from app.api.answers import Accepted, MessageAnswer, MessagePage
 from app.api.auth import caller
 from app.api.context import services
-from app.api.openapi import ApiBlueprint
-from app.api.schemas import (
-    Accepted,
-    IdempotencyHeader,
-    MessageAnswer,
-    MessagePage,
-    MessageRequest,
-    MessagesQuery,
-)
+from app.api.errors import Problem
+from app.api.openapi import MESSAGE_ID, ApiBlueprint
+from app.api.schemas import IdempotencyHeader, MessageRequest, MessagesQuery
 from app.core import ids
 from app.core.models import Message, MessageState
 from app.core.records import to_ms
@@ -28,42 +24,26 @@ from app.services import Services
 blueprint = ApiBlueprint("messages", __name__, description="Sending mail, and looking at it")
 
 _MOST_LOOKED_AT = 1000
-_REQUEST = MessageRequest()
-_text = {"type": "string"}
-_texts = {"type": "array", "items": _text}
-_FORM = {
-    "type": "object",
-    "description": "The same fields: lists by repeating a field, objects as JSON text.",
-    "required": ["from", "subject"],
-    "additionalProperties": False,
-    "properties": {
-        "from": _text,
-        **dict.fromkeys(("to", "cc", "bcc", "reply_to", "tags", "providers"), _texts),
-        **dict.fromkeys(("subject", "text", "html", "on_unknown", "expires_at"), _text),
-        **{
-            name: {"type": "string", "contentMediaType": "application/json"}
-            for name in ("headers", "metadata")
-        },
-    },
+_FILTERED_AT_ONCE = 200
+_LINKS = {
+    name: {"operationId": name, "parameters": {"message_id": "$response.body#/id"}}
+    for name in ("getStatus", "getMessage")
 }
 
 
 @blueprint.route("/messages", methods=["POST"])
-@blueprint.doc(
-    requestBody={
-        "content": {
-            "application/x-www-form-urlencoded": {"schema": _FORM},
-            "multipart/form-data": {"schema": _FORM},
-        }
-    }
-)
-@blueprint.arguments(_REQUEST)
-@blueprint.arguments(IdempotencyHeader, location="headers")
+@blueprint.doc(operationId="sendMessage", responses={202: {"links": _LINKS}})
+@blueprint.arguments(MessageRequest())
+@blueprint.undocumented_arguments(IdempotencyHeader(), location="headers")
 @blueprint.response(
     202,
     Accepted,
     headers={
-        "Location": {"schema": {"type": "string"}, "description": "Where its status is"},
+        "Location": {
+            "schema": {"type": "string", "format": "uri-reference"},
+            "required": True,
+            "description": "Where its status is",
+        },
         "Idempotency-Replayed": {
             "schema": {"type": "string", "const": "true"},
             "description": "This is the answer to an earlier request with the same key",
@@ -77,6 +57,8 @@ def send_message(
     """Send a message
 
     It is stored before the answer comes, and is sent soon after. The answer leads to its status.
+
+    The header Idempotency-Key (see components) makes the request safe to repeat.
     """
     submitted = services().submitter.submit(
         caller(), submission, headers["idempotency_key"], fingerprint(submission)
@@ -94,29 +76,21 @@ def send_message(
 
 
 @blueprint.route("/messages", methods=["GET"])
-@blueprint.arguments(MessagesQuery, location="query")
+@blueprint.doc(operationId="listMessages")
+@blueprint.arguments(MessagesQuery(), location="query")
 @blueprint.response(200, MessagePage)
 @blueprint.problems(401, 503)
 def list_messages(query: Mapping[str, Any]) -> dict[str, Any]:
     """List messages, newest first
 
-    Where filters pass over many, a page may hold fewer than `limit` and still have a `next`.
+    A page may hold fewer than `limit` and still have a `next`, where filters pass over many.
     """
-    after = query["after"]
-    if after is not None and not ids.is_message_id(after):
-        raise errors.Problem(422, "See errors.", errors={"after": ["Not the `next` of a page."]})
-    before = after or _bound(query["until"])
-    wanted: list[Message] = []
-    newest_first = _newest_first(services().store, query, before)
-    for looked_at, (message_id, message) in enumerate(newest_first, 1):
-        if message is not None and _matches(message, query):
-            wanted.append(message)
-        if len(wanted) == query["limit"] or looked_at == _MOST_LOOKED_AT:
-            return {"messages": wanted, "next": message_id}
-    return {"messages": wanted, "next": None}
+    found, following = find_messages(query, [query["status"]])
+    return {"messages": found, "next": following}
 
 
-@blueprint.route("/messages/<string:message_id>", methods=["GET"])
+@blueprint.route("/messages/<string:message_id>", methods=["GET"], parameters=[MESSAGE_ID])
+@blueprint.doc(operationId="getMessage")
 @blueprint.response(200, MessageAnswer)
 @blueprint.problems(401, 404, 503)
 def get_message(message_id: str) -> Message:
@@ -124,25 +98,44 @@ def get_message(message_id: str) -> Message:
     return own_message(services(), caller(), message_id)
 
 
+def find_messages(
+    query: Mapping[str, Any], states: Sequence[MessageState | None]
+) -> tuple[list[Message], str | None]:
+    """A page of the caller's messages in these states (None: in any), and its `next`."""
+    found: list[Message] = []
+    store = services().store
+    by_state = [_newest_first(store, query, state) for state in states]
+    newest_first = heapq.merge(*by_state, key=itemgetter(0), reverse=True)
+    for looked_at, (message_id, message) in enumerate(newest_first, 1):
+        if message is not None and _matches(message, query):
+            found.append(message)
+        if len(found) == query["limit"] or looked_at == _MOST_LOOKED_AT:
+            return found, message_id
+    return found, None
+
+
 def own_message(services: Services, api_key: str, message_id: str) -> Message:
     """The message, if there is one that came with the key. Raises Problem (404)."""
     message = services.store.get(message_id) if ids.is_message_id(message_id) else None
     if message is None or message.key != api_key:
-        raise errors.Problem(404, "There is no such message, or no longer.")
+        raise Problem(404, "There is no such message, or no longer.")
     return message
+
+
+def _newest_first(
+    store: MessageStore, query: Mapping[str, Any], state: MessageState | None
+) -> Iterator[tuple[str, Message | None]]:
+    since, until = _bound(query["since"]), _bound(query["until"])
+    before = min((bound for bound in (query["after"], until) if bound is not None), default=None)
+    filtered = any(query[name] is not None for name in _FILTERS)
+    count = _FILTERED_AT_ONCE if filtered else query["limit"]
+    while page := store.page(caller(), state, before, since, count):
+        yield from zip(page, store.get_many(page), strict=True)
+        before = page[-1]
 
 
 def _bound(at: datetime | None) -> str | None:
     return None if at is None else ids.time_bound(to_ms(at))
-
-
-def _newest_first(
-    store: MessageStore, query: Mapping[str, Any], before: str | None
-) -> Iterator[tuple[str, Message | None]]:
-    since = _bound(query["since"])
-    while page := store.page(caller(), query["status"], before, since, query["limit"]):
-        yield from zip(page, store.get_many(page), strict=True)
-        before = page[-1]
 
 
 _FILTERS: Mapping[str, Callable[[Message, str], bool]] = {

@@ -1,43 +1,70 @@
 """The OpenAPI document: made from the routes and schemas that answer the requests."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
-from flask import Flask, Response
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from flask import Flask, current_app
 from flask_smorest import Api, Blueprint
 from flask_smorest.utils import prepare_response
-from marshmallow.fields import Field
+from marshmallow import Schema, fields
 
 from app.api import errors
-from app.api.auth import open_route
-from app.api.fields import ADDRESS_FORM, HEADERS_FORM, AddressField, HeadersField
-from app.api.parsing import BodyParser
-from app.api.schemas import ProblemAnswer
+from app.api.answers import ProblemAnswer
+from app.api.arguments import RequestParser
+from app.api.fields import COMPONENTS
+from app.api.forms import add_forms
+from app.api.schemas import IdempotencyHeader
+from app.core import ids
 from app.version import VERSION
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
+_EXTENSION = "steadpost-openapi"
 _DESCRIPTION = (
-    "Hand over mail with POST /messages and ask what became of it with GET /status/{id}. A mail "
-    "that was accepted is never lost, never sent twice without saying so, and its fate is known."
+    "Hand over mail with POST /messages and ask what became of it with GET /status/{message_id}. "
+    "A mail that was accepted is never lost, never sent twice without saying so, and its fate is "
+    "known. Every error is a problem (RFC 9457), on every route."
 )
-_PROBLEMS = {
-    400: "The request cannot be read",
-    401: "No API key, or one that is not known",
-    404: "There is no such thing, or no longer",
-    413: "The request is too large",
-    415: "Neither JSON nor form fields",
-    422: "The request has faults, all of which are named",
-    503: "The store does not answer; try again later",
+_PROBLEMS: Mapping[int, Mapping[str, Any]] = {
+    400: {"description": "The request cannot be read"},
+    401: {
+        "description": "No API key, or one that is not known",
+        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}},
+    },
+    404: {"description": "There is no such thing, or no longer"},
+    409: {"description": "The message is not in a state in which this can be done"},
+    413: {"description": "The request is too large"},
+    415: {"description": "Neither JSON nor form fields"},
+    422: {"description": "The request has faults, all of which are named"},
+    503: {
+        "description": "The store does not answer; try again later",
+        "headers": {"Retry-After": {"schema": {"type": "integer"}, "required": True}},
+    },
 }
+
+MESSAGE_ID = {
+    "in": "path",
+    "name": "message_id",
+    "schema": {"type": "string", "pattern": f"^{ids.MESSAGE_ID}$"},
+}
+"""The parameter of the paths that lead to a message."""
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]
     """A blueprint whose arguments are read by our parser."""
 
-    ARGUMENTS_PARSER = BodyParser()
+    ARGUMENTS_PARSER = RequestParser()
+
+    def undocumented_arguments(self, schema: Schema, location: str) -> Callable[[_View], _View]:
+        """Hands a view arguments that its operation in the document does not list."""
+        return cast(
+            "Callable[[_View], _View]", self.ARGUMENTS_PARSER.use_args(schema, location=location)
+        )
 
     def problems(self, *statuses: int) -> Callable[[_View], _View]:
         """Documents the errors of a view."""
@@ -50,54 +77,95 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
         return decorate
 
 
-class ProblemApi(Api):  # type: ignore[misc]
+class _Converter(OpenAPIConverter):
+    """apispec's converter; `json_schema` is what a field or a schema says of itself."""
+
+    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+        about = {"description": inspect.getdoc(type(schema))}
+        form = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        return {**about, **form, **getattr(schema, "json_schema", {})}
+
+    def field2property(self, field: fields.Field[Any]) -> dict[str, Any]:
+        own = getattr(field, "json_schema", None)
+        if own is None:
+            return cast("dict[str, Any]", super().field2property(field))
+        return {**own, **self.field2default(field), **self.metadata2properties(field)}
+
+    def field2default(self, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
+        # None stands for what was not given.
+        if field.load_default is None:
+            return {}
+        return cast("dict[str, Any]", super().field2default(field, **kwargs))
+
+    def field2length(self, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
+        limits = super().field2length(field, **kwargs)
+        if not isinstance(field, fields.Dict):
+            return cast("dict[str, Any]", limits)
+        return {name.replace("Length", "Properties"): limit for name, limit in limits.items()}
+
+    def dict2properties(self, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
+        properties = super().dict2properties(field, **kwargs)
+        if isinstance(field, fields.Dict) and field.key_field is not None:
+            properties["propertyNames"] = self.field2property(field.key_field)
+        return cast("dict[str, Any]", properties)
+
+
+class _Plugin(MarshmallowPlugin):
+    Converter = _Converter
+
+
+class _ProblemApi(Api):  # type: ignore[misc]
     """flask-smorest's API with problems as its errors, in the document and in the answers."""
 
     DEFAULT_ERROR_RESPONSE_NAME = None
-    ERROR_SCHEMA = ProblemAnswer
 
     def _register_responses(self) -> None:
-        for status, text in _PROBLEMS.items():
-            response: dict[str, Any] = {"description": text, "schema": self.ERROR_SCHEMA}
+        for status, about in _PROBLEMS.items():
+            response = {**about, "schema": ProblemAnswer}
             prepare_response(response, self.spec, errors.CONTENT_TYPE)
             self.spec.components.response(HTTPStatus(status).name, response)
+
+    def _register_etag_headers(self) -> None:
+        """Nothing of ours refers to them."""
+
+    def _register_pagination_header(self) -> None:
+        """Nothing of ours refers to it."""
 
     def _register_error_handlers(self) -> None:
         errors.register(self._app)
 
-    @open_route
-    def _openapi_json(self) -> Response:
-        return Response(orjson.dumps(self.spec.to_dict()), content_type="application/json")
 
-
-def make_api(app: Flask) -> ProblemApi:
-    """The API of an application, to which blueprints can be added."""
-    app.config.update(
-        API_TITLE="Steadpost",
-        API_VERSION=VERSION,
-        OPENAPI_VERSION="3.1.0",
-        OPENAPI_URL_PREFIX="/",
-    )
-    api = ProblemApi(
+def register(app: Flask, providers: Iterable[str], blueprints: Iterable[ApiBlueprint]) -> None:
+    """Adds the routes to the application, and makes the document of them."""
+    app.config.update(API_TITLE="Steadpost", API_VERSION=VERSION, OPENAPI_VERSION="3.1.0")
+    api = _ProblemApi(
         app,
         spec_kwargs={
+            "marshmallow_plugin": _Plugin(),
             "info": {"description": _DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
             "security": [{"bearer": []}, {"basic": []}],
         },
     )
-    for kind, form in ((AddressField, ADDRESS_FORM), (HeadersField, HEADERS_FORM)):
-        _describe(api, kind, form)
-    schemes = api.spec.components
-    schemes.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
-    schemes.security_scheme(
+    components = api.spec.components
+    for name, schema in COMPONENTS.items():
+        components.schema(name, dict(schema))
+    components.schema("ProviderName", {"type": "string", "enum": list(providers)})
+    components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    components.security_scheme(
         "basic",
         {"type": "http", "scheme": "basic", "description": "User `api`, the key as password."},
     )
-    return api
+    for blueprint in blueprints:
+        api.register_blueprint(blueprint)
+    document = api.spec.to_dict()
+    add_forms(document)
+    # Not among the operation's parameters: whoever draws requests from the document would soon draw
+    # a key that was used before, with another request, and find that valid data is refused.
+    (key,) = api.ma_plugin.converter.schema2parameters(IdempotencyHeader(), location="headers")
+    document["components"]["parameters"] = {"IdempotencyKey": key}
+    app.extensions[_EXTENSION] = orjson.dumps(document)
 
 
-def _describe(api: ProblemApi, kind: type[Field[Any]], form: Mapping[str, Any]) -> None:
-    def attributes(_converter: object, field: object, **_: object) -> Mapping[str, Any]:
-        return form if isinstance(field, kind) else {}
-
-    api.ma_plugin.converter.add_attribute_function(attributes)
+def document() -> bytes:
+    """The document of the application that answers the current request, as JSON."""
+    return cast("bytes", current_app.extensions[_EXTENSION])

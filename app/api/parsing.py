@@ -1,114 +1,136 @@
-"""Reading requests, strictly: JSON or form fields into values, all faults into one answer."""
+"""Reading requests, strictly: values for a schema to load, and what is wrong before that."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from flask import Request
-from marshmallow import Schema, ValidationError
-from webargs.flaskparser import FlaskParser
-from werkzeug.datastructures import MultiDict
+from marshmallow import Schema, fields
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from app.api.errors import Problem
 
-_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
-_LISTS = frozenset({"to", "cc", "bcc", "reply_to", "tags", "providers"})
-_OBJECTS = frozenset({"headers", "metadata"})
+Faults = dict[str, list[str]]
+"""Texts by the path of the field that they are about."""
+
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+_MOST_FORM_FIELDS = 1000
 
 
-class BodyParser(FlaskParser):
-    """webargs' parser with our reading of bodies and our answer to faults.
+def read_body(request: Request, schema: Schema) -> tuple[Any, Faults]:
+    """The value of a body: JSON, or form fields with lists by repeating and objects as JSON text.
 
-    Its location `json` takes form fields too: lists by repeating a field, objects as JSON text.
+    Raises Problem for what cannot be read at all.
     """
-
-    def load_json(self, req: Request, schema: Schema) -> Any:
-        if req.mimetype == "application/json":
-            return parse_json(req.get_data(cache=False))
-        if req.mimetype in _FORM_TYPES:
-            return form_values(req.form, req.files)
+    if not request.mimetype and not request.content_length and not _required(schema):
+        return {}, {}
+    if request.mimetype not in ("application/json", *FORM_TYPES):
         raise Problem(415, "Send application/json, or form fields.")
-
-    def handle_error(
-        self,
-        error: ValidationError,
-        req: Request,
-        schema: Schema,
-        *,
-        error_status_code: int | None,
-        error_headers: Mapping[str, str] | None,
-    ) -> NoReturn:
-        messages = error.messages
-        faults: dict[str, list[str]] = {}
-        # webargs puts the location first; it is not part of a field's path.
-        for by_field in messages.values() if isinstance(messages, dict) else [messages]:
-            faults |= flatten(by_field)
-        raise Problem(422, "The request has faults; see errors.", errors=faults)
-
-
-def parse_json(raw: bytes) -> Any:
-    """The value of a JSON text. A key that stands twice in an object is a fault."""
+    raw = request.get_data(cache=False)
     try:
-        value = orjson.loads(raw)
-        # orjson is strict about everything else, and does not say when it drops a value.
-        json.loads(raw, object_pairs_hook=_unique)
-    except _DuplicateKeyError as error:
-        raise Problem(400, f"The key {error.key!r} stands twice in an object.") from error
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"The body is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise Problem(422, "The body must be a JSON object.", errors={"": ["Not an object."]})
-    return value
-
-
-def form_values(form: "MultiDict[str, str]", files: "MultiDict[str, Any]") -> dict[str, Any]:
-    """Form fields as the values that JSON would have had."""
-    values: dict[str, Any] = {}
-    faults: dict[str, list[str]] = {}
-    for name, texts in form.lists():
-        if name in _LISTS:
-            values[name] = texts
-        elif len(texts) > 1:
-            faults[name] = ["Given more than once."]
-        elif name in _OBJECTS:
-            try:
-                values[name] = parse_json(texts[0].encode())
-            except (Problem, UnicodeEncodeError):
-                faults[name] = ["Not a JSON object."]
+        if request.mimetype == "application/json":
+            return strict_json(raw), {}
+        if request.mimetype == "multipart/form-data":
+            pairs = list(_multipart(raw, request.mimetype_params.get("boundary", "")))
         else:
-            values[name] = texts[0]
-    faults |= {name: ["Files are not taken here."] for name in files}
-    if faults:
-        raise Problem(422, "The request has faults; see errors.", errors=faults)
-    return values
+            pairs = list(
+                parse_qsl(raw.decode(), True, errors="strict", max_num_fields=_MOST_FORM_FIELDS)
+            )
+    except ValueError as error:
+        raise Problem(400, f"The body cannot be read: {error}.") from error
+    return _as_json(pairs, schema)
 
 
-def flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """marshmallow's nested messages as a map from a field's path to its texts."""
-    if isinstance(messages, str):
-        return {path: [messages]}
-    if isinstance(messages, list | tuple):
-        return {path: [str(message) for message in messages]}
-    faults: dict[str, list[str]] = {}
-    for name, inner in messages.items():
-        # Messages about an item of a mapping stand under its `key` or its `value`.
-        part = "" if name in ("_schema", "key", "value") and path else str(name)
-        where = f"{path}.{part}" if path and part else path or part
-        for field, texts in flatten(inner, where).items():
-            faults.setdefault(field, []).extend(texts)
-    return faults
+def _required(schema: Schema) -> bool:
+    return any(field.required for field in schema.fields.values())
 
 
-class _DuplicateKeyError(ValueError):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+def read_query(request: Request, schema: Schema) -> tuple[Any, Faults]:
+    """The value of a query, in which everything stands once."""
+    return _as_json(request.args.items(multi=True), schema)
+
+
+def read_headers(request: Request, schema: Schema) -> tuple[Any, Faults]:
+    """The value of those headers that the schema knows."""
+    names = [field.data_key or name for name, field in schema.fields.items()]
+    return {name: request.headers[name] for name in names if name in request.headers}, {}
+
+
+def strict_json(raw: bytes) -> Any:
+    """The value of a JSON text. Raises ValueError, also where a key stands twice in an object."""
+    value = orjson.loads(raw)
+    # orjson is strict about everything else, and does not say when it drops a value.
+    try:
+        json.loads(raw, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _DuplicateKeyError(next(name for name in names if names.count(name) > 1))
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in an object")
     return value
+
+
+def _multipart(raw: bytes, boundary: str) -> Iterator[tuple[str, str | None]]:
+    """The names and texts of the parts; None stands for a file."""
+    if not boundary:
+        raise ValueError("its boundary is missing")
+    decoder = MultipartDecoder(boundary.encode(), max_parts=_MOST_FORM_FIELDS)
+    decoder.receive_data(raw)
+    decoder.receive_data(None)
+    part: Field | File | None = None
+    content = b""
+    while not isinstance(event := decoder.next_event(), Epilogue):
+        if isinstance(event, Field | File):
+            part, content = event, b""
+        elif isinstance(event, Data) and part is not None:
+            content += event.data
+            if not event.more_data:
+                yield part.name, content.decode() if isinstance(part, Field) else None
+
+
+def _as_json(pairs: Iterable[tuple[str, str | None]], schema: Schema) -> tuple[Any, Faults]:
+    """Form fields as the value that JSON would have had."""
+    known = {field.data_key or name: field for name, field in schema.fields.items()}
+    value: dict[str, Any] = {}
+    faults: Faults = {}
+    for name, text in pairs:
+        field = known.get(name)
+        if text is None:
+            faults[name] = ["Files are not taken here."]
+        elif isinstance(field, fields.List):
+            value.setdefault(name, []).append(text)
+        elif name in value:
+            faults[name] = ["Given more than once."]
+        elif isinstance(field, fields.Dict):
+            try:
+                value[name] = strict_json(text.encode())
+            except ValueError as error:
+                faults[name] = [f"Not JSON: {error}."]
+        else:
+            value[name] = text
+    return value, faults
+
+
+def flatten(messages: Any, path: str = "") -> Faults:
+    """marshmallow's nested messages as a map from a field's path to its texts."""
+    if isinstance(messages, str):
+        return {path: [messages]}
+    if isinstance(messages, list | tuple):
+        return {path: [str(message) for message in messages]}
+    faults: Faults = {}
+    for name, inner in messages.items():
+        # What is wrong with an object as a whole stands under `_schema`.
+        part = "" if name == "_schema" else str(name)
+        where = f"{path}.{part}" if path and part else path or part
+        for field, texts in flatten(inner, where).items():
+            faults.setdefault(field, []).extend(texts)
+    return faults

@@ -5,40 +5,49 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify, request
+from marshmallow import ValidationError
 
+from app.api.addresses import parse_address
+from app.api.answers import Status
 from app.api.auth import caller
 from app.api.context import services
 from app.api.errors import Problem
 from app.api.messages import own_message
-from app.api.openapi import ApiBlueprint
-from app.api.schemas import Status, StatusQuery, StatusRequest
-from app.core.models import Message
+from app.api.openapi import MESSAGE_ID, ApiBlueprint
+from app.api.schemas import StatusQuery, StatusRequest
+from app.core.models import Message, Recipient
 
 blueprint = ApiBlueprint("status", __name__, description="What became of a message")
 
 _STATUS = Status()
-_FORM = {
-    "type": "object",
-    "required": ["id"],
-    "additionalProperties": False,
-    "properties": {"id": {"type": "string"}, "email": {"type": "string"}},
+_ETAG = {"ETag": {"schema": {"type": "string"}, "required": True}}
+_IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "The ETag of the answer that is known already.",
+    "schema": {"type": "string"},
 }
 
 
-@blueprint.route("/status/<string:message_id>", methods=["GET"])
-@blueprint.arguments(StatusQuery, location="query")
-@blueprint.response(200, Status, headers={"ETag": {"schema": {"type": "string"}}})
-@blueprint.alt_response(304, description="It is as the If-None-Match of the request says")
+@blueprint.route(
+    "/status/<string:message_id>", methods=["GET"], parameters=[MESSAGE_ID, _IF_NONE_MATCH]
+)
+@blueprint.doc(operationId="getStatus")
+@blueprint.arguments(StatusQuery(), location="query")
+@blueprint.response(200, Status, headers=_ETAG)
+@blueprint.alt_response(304, description="It is as If-None-Match says", headers=_ETAG)
 @blueprint.problems(401, 404, 503)
 def get_status(query: Mapping[str, Any], message_id: str) -> Response:
     """What became of a message, and why"""
-    return _answer(message_id, query["email"])
+    response = _answer(message_id, query["email"])
+    response.make_conditional(request)
+    return response
 
 
 @blueprint.route("/status", methods=["POST"])
-@blueprint.doc(requestBody={"content": {"application/x-www-form-urlencoded": {"schema": _FORM}}})
-@blueprint.arguments(StatusRequest)
-@blueprint.response(200, Status, headers={"ETag": {"schema": {"type": "string"}}})
+@blueprint.doc(operationId="askForStatus")
+@blueprint.arguments(StatusRequest())
+@blueprint.response(200, Status, headers=_ETAG)
 @blueprint.problems(400, 401, 404, 413, 415, 503)
 def ask_for_status(question: Mapping[str, Any]) -> Response:
     """What became of a message, for forms that cannot build a path"""
@@ -46,9 +55,13 @@ def ask_for_status(question: Mapping[str, Any]) -> Response:
 
 
 def narrowed(message: Message, email: str) -> Message:
-    """The message with that one recipient. Raises Problem (404)."""
-    wanted = email.strip().casefold()
-    recipients = tuple(r for r in message.recipients if r.email.casefold() == wanted)
+    """The message with that one recipient, however it is written. Raises Problem (404)."""
+    try:
+        wanted = parse_address(email).email.casefold()
+    except ValidationError:
+        recipients: tuple[Recipient, ...] = ()
+    else:
+        recipients = tuple(r for r in message.recipients if r.email.casefold() == wanted)
     if not recipients:
         raise Problem(404, "The message has no such recipient.", code="recipient_not_found")
     return replace(message, recipients=recipients)
@@ -61,6 +74,4 @@ def _answer(message_id: str, email: str | None) -> Response:
     response: Response = jsonify(_STATUS.dump(message))
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag(weak=True)
-    if request.method == "GET":
-        response.make_conditional(request)
     return response

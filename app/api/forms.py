@@ -1,0 +1,93 @@
+"""Requests as form fields: what the OpenAPI document says of them, made from the forms of JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.api.fields import MOST_RECIPIENTS
+from app.api.parsing import FORM_TYPES
+
+_SCHEMAS = "#/components/schemas/"
+_ADDRESS_TEXT = {"$ref": f"{_SCHEMAS}AddressText"}
+
+_LIMITS = ("minItems", "maxItems", "uniqueItems")
+
+_SPACE = r"[ \t\n\r]*"
+_HEX = "[0-9A-Fa-f]"
+_SURROGATE_PAIR = rf"\\u[Dd][89ABab]{_HEX}{{2}}\\u[Dd][C-Fc-f]{_HEX}{{2}}"
+
+
+def add_forms(document: dict[str, Any]) -> None:
+    """Completes an OpenAPI document: every body of JSON may also come as form fields."""
+    schemas = document["components"]["schemas"]
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    for operation in operations:
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]
+            name = content["application/json"]["schema"]["$ref"].removeprefix(_SCHEMAS)
+            schemas[f"{name}Form"] = _form(schemas[name])
+            form = {"schema": {"$ref": f"{_SCHEMAS}{name}Form"}}
+            content.update(dict.fromkeys(FORM_TYPES, form))
+
+
+def _form(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **schema,
+        "description": f"{schema['description']} Lists by repeating a field, objects as JSON text.",
+        "properties": {name: _field(field) for name, field in schema["properties"].items()},
+    }
+
+
+def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A field of a form is a text or a list of texts, and never null."""
+    about = {"description": schema["description"]} if "description" in schema else {}
+    match schema:
+        case {"$ref": "#/components/schemas/Address"}:
+            return _ADDRESS_TEXT
+        case {"$ref": "#/components/schemas/Addresses"}:
+            return _one_or_many(_ADDRESS_TEXT, {"maxItems": MOST_RECIPIENTS}) | about
+        case {"type": "object"}:
+            return {"type": "string", "pattern": f"^{_json_object(schema)}$", **about}
+        case {"type": ["string", "null"]}:
+            enum = {"enum": [item for item in schema["enum"] if item]} if "enum" in schema else {}
+            return {**schema, "type": "string", **enum}
+        case {"type": "array", "items": items}:
+            return _one_or_many(items, {k: v for k, v in schema.items() if k in _LIMITS}) | about
+    return dict(schema)
+
+
+def _one_or_many(item: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """A field that may be repeated: whoever sends it once has not sent a list."""
+    return {"anyOf": [item, {"type": "array", "items": item, **limits}]}
+
+
+def _json_object(schema: Mapping[str, Any]) -> str:
+    """A pattern for an object of texts as JSON, without a name that stands twice.
+
+    A pattern and not `contentSchema`, which says it better: that one is for information only.
+    """
+    name = _json_string(schema["propertyNames"])
+    value = _json_string(schema["additionalProperties"])
+
+    def entry(group: int) -> str:
+        unique = rf"(?![\s\S]*[{{,]{_SPACE}\{group}{_SPACE}:)"
+        return f"({name}){unique}{_SPACE}:{_SPACE}{value}{_SPACE}"
+
+    more = schema["maxProperties"] - 1
+    entries = rf"(?:{entry(1)}(?:,{_SPACE}{entry(2)}){{0,{more}}})?"
+    return rf"{_SPACE}\{{{_SPACE}{entries}\}}{_SPACE}"
+
+
+def _json_string(schema: Mapping[str, Any]) -> str:
+    """A pattern for a text as JSON: each character as it is, or as an escape."""
+    pattern: str | None = schema.get("pattern")
+    if pattern is None:
+        plain, escapes, hidden = r"\u0000-\u001f", r'["\\/bfnrt]', "[Dd][89A-Fa-f]"
+    elif pattern.startswith("^[^"):
+        plain = pattern.removeprefix("^[^").removesuffix("]*$")
+        escapes = r'["\\/]'
+        hidden = "00[0189]|007[Ff]|202[89]|[Dd][89A-Fa-f]"
+    else:
+        # A name of characters that have no need of escapes.
+        return '"' + pattern.removeprefix("^").removesuffix("$").replace("$)", '")') + '"'
+    char = rf'(?:[^"\\{plain}]|\\{escapes}|\\u(?!{hidden}){_HEX}{{4}}|{_SURROGATE_PAIR})'
+    return f'"{char}{{{schema.get("minLength", 0)},{schema["maxLength"]}}}"'
