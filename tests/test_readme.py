@@ -50,7 +50,7 @@ def test_the_statuses_are_states_of_messages():
 
 def test_every_call_that_is_named_exists(app):
     routes = {
-        (method, re.sub(r"<string:(\w+)>", r"<\1>", rule.rule).replace("message_id", "id"))
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule).replace("message_id", "id"))
         for rule in app.url_map.iter_rules()
         for method in rule.methods
     }

@@ -1,0 +1,93 @@
+"""Every page, on a phone and on a desktop, light and dark: it fits, and axe finds no fault."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESKTOP, EMPTY_KEY, PHONE, Steadpost, Visit
+
+pytestmark = pytest.mark.browser
+
+VISITS = [
+    pytest.param({"viewport": viewport, "color_scheme": scheme}, id=f"{size}-{scheme}")
+    for size, viewport in (("phone", PHONE), ("desktop", DESKTOP))
+    for scheme in ("light", "dark")
+]
+LONG = "A subject without an end, and a word that is " + "very" * 30 + "long"
+
+
+def look_closely(page: Page) -> None:
+    widths = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert widths[0] <= widths[1], f"{page.url} is wider than its window"
+    results = Axe().run(page)
+    assert results.violations_count == 0, f"{page.url}\n{results.generate_report()}"
+
+
+@pytest.fixture(scope="module")
+def messages(running: Steadpost) -> dict[str, str]:
+    """The pages of messages that fared differently."""
+    running.switch("up")
+    failed = running.send(LONG, to=["reject@example.net"])
+    running.switch("http-503", "mailgun")
+    running.switch("timeout-after-accept", "sendgrid")
+    twice = running.send(
+        "Perhaps twice",
+        to=["Ann <ann@example.net>", "a-very-long-local-part-indeed@a-long-domain.example.org"],
+        cc=["bob@example.org"],
+        tags=["order"],
+        metadata={"order": "17"},
+        headers={"X-Order": "17"},
+    )
+    return {"failed": failed, "twice": twice}
+
+
+@pytest.mark.parametrize("visit", VISITS, indirect=True)
+def test_the_pages_are_accessible(
+    visit: Visit, steadpost: Steadpost, messages: dict[str, str]
+) -> None:
+    visit.expect("401", "404", "422")
+    page = visit.go("/login")
+    look_closely(page)
+    page.get_by_label("API key").fill("not a key")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("There is no such key.")).to_be_visible()
+    look_closely(page)
+    visit.go("/login/a-link")
+    look_closely(page)
+
+    visit.log_in()
+    look_closely(page)
+    page.get_by_label("To", exact=True).fill("ann@example.net, " + "bob" * 40 + "@")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#faults")).to_be_visible()
+    look_closely(page)
+
+    for name, state in (("failed", "Failed"), ("twice", "Sent")):
+        visit.go(messages[name])
+        expect(page.locator(".verdict-state")).to_have_text(state)
+        look_closely(page)
+    steadpost.switch("refuse-connections")
+    visit.go(steadpost.send("Retrying"))
+    expect(page.locator(".verdict-state")).to_have_text("Retrying")
+    look_closely(page)
+    steadpost.switch("up")
+
+    message_id = messages["twice"].rpartition("/")[2]
+    for path in (
+        "/outbox",
+        "/outbox?status=complained",
+        "/check",
+        f"/check?id={message_id}&email=bob@example.org",
+        "/check?id=17",
+        "/nowhere",
+    ):
+        visit.go(path)
+        look_closely(page)
+
+    page.get_by_role("button", name="Log out").click()
+    visit.log_in(EMPTY_KEY)
+    visit.go("/outbox")
+    expect(page.get_by_text("Nothing was sent with this key yet.")).to_be_visible()
+    look_closely(page)
