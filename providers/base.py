@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 from providers.answers import Answer, Complaint, Rule, judge, reason, retry_after
 from providers.carrying import Limits, obstacle
 from providers.errors import MessageRefused, ProviderFailure, Rejected, Unknown
+from providers.records import Records
 from providers.transport import Call, Transport
 from providers.types import Accepted, Email
 
@@ -104,7 +105,8 @@ class HttpProvider(Provider):
     """A provider that takes a message by one POST.
 
     A subclass says what it takes (`limits`, `refusal`), how a message is written (`compose`), what
-    a 2xx means (`accepted`), and what its errors say (`complaints`) and mean (`rules`).
+    a 2xx means (`accepted`), and what its errors say (`complaints`) and mean (`rules`). One that
+    can be asked afterwards has `records`, and reads them in `find`.
     """
 
     limits: ClassVar[Limits]
@@ -125,7 +127,9 @@ class HttpProvider(Provider):
             if not (value.isascii() and value.isprintable()):
                 raise BadSettings(f"{setting.name} holds characters that are not plain ASCII")
         self.base_url = _checked_url(self.name, values[f"{self.name.upper()}_BASE_URL"])
+        self.records: Records | None = None
         self._clock = clock
+        self._deadline = timeouts.deadline
         self._transport = Transport(
             self.base_url,
             connect_timeout=timeouts.connect,
@@ -133,6 +137,11 @@ class HttpProvider(Provider):
             deadline=timeouts.deadline,
             connections=connections,
         )
+
+    # Not to be set here: it follows from what the provider last said to our key.
+    @property
+    def can_tell(self) -> bool:  # type: ignore[override]
+        return self.records is not None and self.records.readable
 
     def send(self, email: Email) -> Accepted:
         obstacle = self.refusal(email)
@@ -199,6 +208,12 @@ class HttpProvider(Provider):
             return Rejected(line, status=answer.status, recipients=recipients)
         wait = retry_after(answer, self._clock())
         return worst(line, status=answer.status, retry_after=wait)
+
+    def records_read_with(self, headers: Mapping[str, str], secrets: tuple[str, ...]) -> Records:
+        """What the provider keeps, read over the same connections with these headers."""
+        return Records(
+            self._transport, headers, secrets, deadline=self._deadline, clock=self._clock
+        )
 
     def close(self) -> None:
         self._transport.close()

@@ -5,7 +5,8 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from providers import mailbox
@@ -13,6 +14,7 @@ from providers.answers import Answer, Complaint, Rule
 from providers.base import BadSettings, HttpProvider, ProviderSetting, Timeouts
 from providers.carrying import Limits, envelopes
 from providers.errors import AccountRefused, Limited, MessageRefused, Rejected, SenderRefused
+from providers.records import Records, member, objects, searchable
 from providers.transport import Call
 from providers.types import Accepted, Email
 
@@ -20,6 +22,13 @@ from providers.types import Accepted, Email
 #: https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
 _OPTIONS_LIMIT = 16_000
 _DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+#: The events of mail that Mailgun had accepted; `rejected` is that of mail that it had not.
+#: https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types
+_TAKEN = {"accepted", "delivered", "failed", "opened", "clicked", "complained", "unsubscribed"}
+#: A hundred events may have half a megabyte. So many pages are read at most.
+_PAGE, _PAGES = 100, 10
+#: How far Mailgun's clock may be behind ours.
+_SKEW = timedelta(minutes=1)
 _ADDRESS_FIELD = re.compile(r"^'?(to|cc|bcc)'? parameter", re.IGNORECASE)
 
 
@@ -30,6 +39,7 @@ class MailgunProvider(HttpProvider):
     """
 
     name = "mailgun"
+    records: Records
     settings = (
         ProviderSetting("MAILGUN_API_KEY", required=True, secret=True),
         ProviderSetting("MAILGUN_DOMAIN", required=True),
@@ -74,6 +84,10 @@ class MailgunProvider(HttpProvider):
             "Authorization": f"Basic {credentials}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
+        self._events = f"{self.base_url}/v3/{domain}/events"
+        self.records = self.records_read_with(
+            {"Authorization": self._headers["Authorization"]}, self._secrets
+        )
 
     def refusal(self, email: Email) -> str | None:
         if not (email.text or email.html):
@@ -121,6 +135,43 @@ class MailgunProvider(HttpProvider):
         message = answer.fields.get("message")
         return (Complaint(message),) if isinstance(message, str) else ()
 
+    def find(
+        self, attempt_id: str, recipients: tuple[str, ...], since: datetime
+    ) -> Accepted | None:
+        """https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/events
+
+        No filter knows user variables, so the events of one recipient are looked through.
+        """
+        query = {
+            "begin": str(int((since - _SKEW).timestamp())),
+            "ascending": "yes",
+            "limit": str(_PAGE),
+        }
+        recipient = searchable(recipients)
+        if recipient is not None:
+            query["recipient"] = recipient
+        search = self.records.search()
+        url: str | None = f"{self._events}?{urlencode(query)}"
+        for _ in range(_PAGES):
+            if url is None:
+                break
+            page = search.read(url)
+            events = objects(page.get("items"))
+            for event in events:
+                known = member(event, "user-variables", "attempt_id") == attempt_id
+                if known and event.get("event") in _TAKEN:
+                    return Accepted(_id_of(event))
+            url = self._next(page) if events else None
+        return None
+
+    def _next(self, page: Mapping[str, Any]) -> str | None:
+        """The next page, if it is where our credentials may go."""
+        url = member(page, "paging", "next")
+        origin = "/".join(self.base_url.split("/")[:3])
+        if not isinstance(url, str) or not url.startswith(f"{origin}/"):
+            return None
+        return url if url.isascii() and url.isprintable() and " " not in url else None
+
     def named(self, email: Email, complaint: Complaint) -> tuple[str, ...]:
         # Mailgun only names the field: that is a name where the field has one address.
         field = _ADDRESS_FIELD.search(complaint.text)
@@ -128,6 +179,12 @@ class MailgunProvider(HttpProvider):
             return ()
         addresses = [a for copy in envelopes(email) for a in getattr(copy, field[1].lower())]
         return (addresses[0].email,) if len(addresses) == 1 else ()
+
+
+def _id_of(event: Mapping[str, Any]) -> str | None:
+    """The id as the answer to a send has it: in events it comes without its brackets."""
+    found = member(event, "message", "headers", "message-id")
+    return f"<{found.strip('<>')}>" if isinstance(found, str) and found.strip("<>") else None
 
 
 def _options(email: Email) -> list[tuple[str, str]]:

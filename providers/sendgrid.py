@@ -4,29 +4,38 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
 
 from providers import mailbox
 from providers.answers import Answer, Complaint, Rule
-from providers.base import HttpProvider, ProviderSetting, Timeouts
+from providers.base import BadSettings, HttpProvider, ProviderSetting, Timeouts
 from providers.carrying import Envelope, Limits, envelopes
 from providers.errors import AccountRefused, Rejected, SenderRefused
+from providers.records import member, objects, searchable
 from providers.transport import Call
 from providers.types import Accepted, Address, Email
 
+#: Every message that was found is read by itself, and few reads a minute are allowed.
+_MESSAGES = 10
+#: How far SendGrid's clock may be from ours.
+_SKEW = timedelta(minutes=1)
 _FIELD_OF_RECIPIENT = re.compile(r"personalizations\D+(\d+)\D+?(to|cc|bcc)\W+(\d+)\b.*")
 
 
 class SendGridProvider(HttpProvider):
     """https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 
-    Subusers pinned to Europe want the base URL https://api.eu.sendgrid.com.
+    Subusers pinned to Europe want the base URL https://api.eu.sendgrid.com. `SENDGRID_ACTIVITY` is
+    `on` where the account has bought the history of Email Activity.
     """
 
     name = "sendgrid"
     settings = (
         ProviderSetting("SENDGRID_API_KEY", required=True, secret=True),
         ProviderSetting("SENDGRID_BASE_URL", default="https://api.sendgrid.com"),
+        ProviderSetting("SENDGRID_ACTIVITY", default="off"),
     )
     limits = Limits(size=30_000_000, recipients=1000, steering=("x-sg-", "x-smtpapi"))
     #: The code of a complaint is the field of the request that it is about.
@@ -54,6 +63,13 @@ class SendGridProvider(HttpProvider):
             "Authorization": f"Bearer {values['SENDGRID_API_KEY']}",
             "Content-Type": "application/json",
         }
+        if values["SENDGRID_ACTIVITY"] not in ("on", "off"):
+            raise BadSettings("SENDGRID_ACTIVITY must be on or off")
+        self._messages = f"{self.base_url}/v3/messages"
+        if values["SENDGRID_ACTIVITY"] == "on":
+            self.records = self.records_read_with(
+                {"Authorization": self._headers["Authorization"]}, self._secrets
+            )
 
     def refusal(self, email: Email) -> str | None:
         if not email.subject:
@@ -93,6 +109,32 @@ class SendGridProvider(HttpProvider):
     def message_id(self, answer: Answer) -> str | None:
         return answer.headers.get("X-Message-Id")
 
+    def find(
+        self, attempt_id: str, recipients: tuple[str, ...], since: datetime
+    ) -> Accepted | None:
+        """https://www.twilio.com/docs/sendgrid/api-reference/email-activity
+
+        No query is sure to see our id, so the messages to one recipient are looked through.
+        """
+        recipient = searchable(recipients)
+        if self.records is None or recipient is None:
+            return None
+        begin = _timestamp(since - _SKEW)
+        end = _timestamp(datetime.fromtimestamp(self._clock(), UTC) + _SKEW)
+        between = f'last_event_time BETWEEN TIMESTAMP "{begin}" AND TIMESTAMP "{end}"'
+        query = {"limit": str(_MESSAGES), "query": f'to_email="{recipient}" AND {between}'}
+        search = self.records.search()
+        found = search.read(f"{self._messages}?{urlencode(query, quote_via=quote)}")
+        for message in objects(found.get("messages"))[:_MESSAGES]:
+            name = message.get("msg_id")
+            if not isinstance(name, str) or not name:
+                continue
+            whole = search.read(f"{self._messages}/{quote(name, safe='')}")
+            if member(whole, "unique_args", "attempt_id") == attempt_id:
+                # What follows the first dot tells the recipients of one message apart.
+                return Accepted(name.partition(".")[0] or None)
+        return None
+
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
         errors = answer.fields.get("errors")
         return tuple(
@@ -108,6 +150,10 @@ class SendGridProvider(HttpProvider):
         copies = envelopes(email)[int(found[1]) :][:1]
         addresses = [a for copy in copies for a in getattr(copy, found[2])][int(found[3]) :]
         return (addresses[0].email,) if addresses else ()
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _personalization(copy: Envelope) -> dict[str, list[dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""One POST to a provider over `requests`: kept-alive connections, one deadline, no retries."""
+"""One request to a provider over `requests`: kept-alive connections, one deadline, no retries."""
 
 import contextlib
 import ipaddress
@@ -40,7 +40,7 @@ _SHAPES: tuple[tuple[type[Exception], type[Exception], type[ProviderFailure], st
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One POST as a provider composes it; `secrets` are the texts in it that nobody may see."""
+    """One request as a provider composes it; `secrets` are the texts in it that nobody may see."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -74,50 +74,62 @@ class Transport:
 
     def post(self, call: Call) -> Answer:
         """The answer as far as it came, its status at least; otherwise Unavailable or Unknown."""
+        length = {"Content-Length": str(len(call.body))}
+        return self._exchange("POST", call, call.body, length, self._deadline)
+
+    def get(self, call: Call, deadline: float) -> Answer:
+        """The same for a GET, which has no body, within `deadline` seconds."""
+        return self._exchange("GET", call, None, {}, min(deadline, self._deadline))
+
+    def _exchange(
+        self,
+        method: str,
+        call: Call,
+        body: bytes | None,
+        framing: Mapping[str, str],
+        deadline: float,
+    ) -> Answer:
         # Built by hand: preparing costs as much as the rest of a send on a warm connection.
         request = requests.PreparedRequest()
-        request.method, request.url, request.body = "POST", call.url, call.body
+        request.method, request.url, request.body = method, call.url, body
         request.headers = CaseInsensitiveDict(
-            {
-                "Accept": "application/json",
-                "User-Agent": "steadpost",
-                "Content-Length": str(len(call.body)),
-                **call.headers,
-            }
+            {"Accept": "application/json", "User-Agent": "steadpost", **framing, **call.headers}
         )
-        with watchdog().exchange(self._deadline) as exchange:
+        with watchdog().exchange(deadline) as exchange:
             try:
                 response = self._adapter.send(request, timeout=self._timeout, **self._route)
             except (OSError, inner.HTTPError) as fault:
                 if exchange.status is not None:
                     return Answer(exchange.status, secrets=call.secrets)
-                raise self._failure(fault, exchange) from fault
+                raise _failure(fault, exchange, deadline, method) from fault
             with contextlib.closing(response):
-                body = _read(response)
-            return Answer(response.status_code, response.headers, body, call.secrets)
+                content = _read(response)
+            return Answer(response.status_code, response.headers, content, call.secrets)
 
     def close(self) -> None:
         """Close the connections that rest; those in use end with their exchange."""
         self._adapter.close()
 
-    def _failure(self, fault: Exception, exchange: Exchange) -> ProviderFailure:
-        cause: object = fault.args[0] if fault.args else None
-        if isinstance(cause, inner.MaxRetryError):
-            cause = cause.reason
-        failure, words = next(
-            (failure, words)
-            for raised, caused, failure, words in _SHAPES
-            if isinstance(fault, raised) and (caused is Exception or isinstance(cause, caused))
-        )
-        if exchange.connecting:
-            # No need to guess from the shape: a reset in the TLS handshake looks like one after the
-            # body, and a TLS error in the answer like one in the handshake.
-            failure = Unknown if exchange.began else Unavailable
-        if exchange.passed:
-            words = f"the deadline of {self._deadline:g} s passed"
-        detail = _detail(cause)
-        after = "after" if exchange.began or failure is Unknown else "before"
-        return failure(f"{words}{detail}, {after} the message was sent")
+
+def _failure(fault: Exception, exchange: Exchange, deadline: float, method: str) -> ProviderFailure:
+    cause: object = fault.args[0] if fault.args else None
+    if isinstance(cause, inner.MaxRetryError):
+        cause = cause.reason
+    failure, words = next(
+        (failure, words)
+        for raised, caused, failure, words in _SHAPES
+        if isinstance(fault, raised) and (caused is Exception or isinstance(cause, caused))
+    )
+    if exchange.connecting:
+        # No need to guess from the shape: a reset in the TLS handshake looks like one after the
+        # body, and a TLS error in the answer like one in the handshake.
+        failure = Unknown if exchange.began else Unavailable
+    if exchange.passed:
+        words = f"the deadline of {deadline:.3g} s passed"
+    detail = _detail(cause)
+    after = "after" if exchange.began or failure is Unknown else "before"
+    sent = "message" if method == "POST" else "request"
+    return failure(f"{words}{detail}, {after} the {sent} was sent")
 
 
 def _detail(cause: object) -> str:

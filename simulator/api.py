@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import orjson
 
 from simulator.http import Answer, Call
+from simulator.journal import Journal
 from simulator.mail import Mail
 from simulator.switches import Mode, Provider
 
@@ -34,13 +35,17 @@ class Submission:
 
 
 class Api(ABC):
-    """The sending API of one provider."""
+    """The API of one provider."""
 
     provider: ClassVar[Provider]
 
     @abstractmethod
     def submission(self, call: Call, path: str) -> Submission:
         """Authenticate and check a call to `path`, which is below our prefix. Raises `Refused`."""
+
+    def report(self, call: Call, path: str, journal: Journal, until: float) -> Answer | None:
+        """The answer to a question about what happened up to `until`; None if it is none."""
+        return None
 
     @abstractmethod
     def failure(self, mode: Mode, sender: str, until: float) -> Answer:

@@ -89,13 +89,18 @@ class Control:
         modes = [mode.value for mode in Mode]
         if not isinstance(wanted, dict) or wanted.get("mode") not in modes:
             return problem(422, 'Give a mode, such as {"mode": "up"}.', valid=modes)
-        seconds = wanted.get("seconds", Switch().seconds)
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            return problem(422, "seconds must be a number.")
-        if not 0 < seconds <= LONGEST_SECONDS:
+        times = {name: wanted.get(name, getattr(Switch(), name)) for name in ("seconds", "lag")}
+        for name, seconds in times.items():
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                return problem(422, f"{name} must be a number.")
+        if not 0 < times["seconds"] <= LONGEST_SECONDS:
             return problem(422, f"seconds must be above 0 and up to {LONGEST_SECONDS:g}.")
+        if not 0 <= times["lag"] <= LONGEST_SECONDS:
+            return problem(422, f"lag must be from 0 to {LONGEST_SECONDS:g}.")
         for provider in providers:
-            self._switches.set(provider, Switch(Mode(wanted["mode"]), float(seconds)))
+            self._switches.set(
+                provider, Switch(Mode(wanted["mode"]), float(times["seconds"]), float(times["lag"]))
+            )
         return json_ok(self._switches.state())
 
     def _clear(self, call: Call) -> Answer:

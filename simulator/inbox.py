@@ -1,10 +1,11 @@
-"""The inbox: the newest mails in full, and who took which attempt for many more."""
+"""The inbox: the newest mails in full, their envelopes and who took which attempt for more."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from simulator.journal import Journal
 from simulator.mail import Mail
 from simulator.switches import Provider
 
@@ -79,6 +80,7 @@ class Inbox:
         self._entries: dict[int, Entry] = {}
         self._bytes = 0
         self.ledger = Ledger()
+        self.journal = Journal()
         self.counts = {provider: Count() for provider in Provider}
 
     def add(self, mail: Mail, size: int) -> None:
@@ -93,6 +95,7 @@ class Inbox:
             self._bytes -= self._entries.pop(oldest).size
         self.counts[mail.provider].accepted += 1
         self.ledger.add(mail.provider, mail.attempt_id or "")
+        self.journal.add(mail, entry.received_at)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -1,4 +1,4 @@
-"""Mailgun: `POST /v3/{domain}/messages` and `messages.mime`."""
+"""Mailgun: `POST /v3/{domain}/messages` and `messages.mime`, and `GET /v3/{domain}/events`."""
 
 import base64
 import hmac
@@ -13,7 +13,9 @@ from simulator.api import Api, Refused, Submission, json_answer
 from simulator.credentials import Credentials
 from simulator.forms import Form, parse_form
 from simulator.http import Answer, Call
+from simulator.journal import Journal
 from simulator.mail import Mail, Mailbox, is_refused
+from simulator.mailgun_events import BadQuery, page
 from simulator.mailgun_schema import (
     BadParameter,
     bad_address,
@@ -39,6 +41,7 @@ UNAVAILABLE = Answer(
 )
 
 _PATH = re.compile(r"/v3/([^/]+)/messages(\.mime)?")
+_EVENTS = re.compile(r"/v3/([^/]+)/events(?:/([^/]*))?")
 
 
 def _message(status: int, text: str) -> Answer:
@@ -59,13 +62,8 @@ class Mailgun(Api):
         match = _PATH.fullmatch(unquote(path))
         if match is None:
             raise Refused(BANNER)
-        scheme, _, token = call.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic" or not hmac.compare_digest(
-            token.strip().encode(), self._authorization
-        ):
-            raise Refused(FORBIDDEN)
-        if match[1].lower() != self._domain:
-            raise Refused(_message(404, f"Domain not found: {match[1]}"))
+        if refusal := self._refusal(call, match[1]):
+            raise Refused(refusal)
         if call.method != "POST":
             raise Refused(_message(405, "Method Not Allowed"))
         if len(call.body) > MESSAGE_BYTES:
@@ -78,6 +76,30 @@ class Mailgun(Api):
             return self._whole_message(form) if match[2] else self._fields(form)
         except BadParameter as bad:
             raise Refused(_message(400, str(bad))) from None
+
+    def report(self, call: Call, path: str, journal: Journal, until: float) -> Answer | None:
+        if call.method not in ("GET", "HEAD"):
+            return None
+        match = _EVENTS.fullmatch(unquote(path))
+        if match is None:
+            return None
+        if refusal := self._refusal(call, match[1]):
+            return refusal
+        try:
+            return json_answer(200, page(call, match[2], journal, until))
+        except BadQuery as bad:
+            return _message(400, str(bad))
+
+    def _refusal(self, call: Call, domain: str) -> Answer | None:
+        """Why a call to a domain of ours is not looked at, None if it is."""
+        scheme, _, token = call.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic" or not hmac.compare_digest(
+            token.strip().encode(), self._authorization
+        ):
+            return FORBIDDEN
+        if domain.lower() != self._domain:
+            return _message(404, f"Domain not found: {domain}")
+        return None
 
     def failure(self, mode: Mode, sender: str, until: float) -> Answer:
         if mode is Mode.RATE_LIMIT:

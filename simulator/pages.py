@@ -163,7 +163,7 @@ class Pages:
         if mode not in list(Mode) or not 0 < seconds <= LONGEST_SECONDS:
             return self._page("refused.html", status=422)
         for provider in providers:
-            self._switches.set(provider, Switch(Mode(mode), seconds))
+            self._switches.set(provider, Switch(Mode(mode), seconds, self._switches[provider].lag))
         return _see_other("/#providers")
 
     def _clear(self, _call: Call, _match: re.Match[str]) -> Answer:

@@ -1,18 +1,22 @@
-"""SendGrid: `POST /v3/mail/send`."""
+"""SendGrid: `POST /v3/mail/send`, and `GET /v3/messages` of Email Activity."""
 
 import base64
 import hmac
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import orjson
 
 from simulator.api import Api, Refused, Submission, json_answer
 from simulator.credentials import Credentials
 from simulator.http import Answer, Call
+from simulator.journal import Journal
 from simulator.mail import Attachment, Mail, Mailbox, decoded, is_refused
+from simulator.sendgrid_activity import BadQuery, messages, one_message
 from simulator.sendgrid_schema import BAD_REQUEST, Fault, bad_address, faults
 from simulator.switches import Mode, Provider
 
@@ -53,12 +57,8 @@ class SendGrid(Api):
         self._clock = clock
 
     def submission(self, call: Call, path: str) -> Submission:
-        authorization = call.headers.get("authorization", "")
-        scheme, _, token = authorization.partition(" ")
-        if not authorization:
-            raise Refused(_error(401, "authorization required"))
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._key):
-            raise Refused(UNAUTHORIZED)
+        if refusal := self._refusal(call):
+            raise Refused(refusal)
         if path != "/v3/mail/send":
             raise Refused(_error(404, "not found"))
         if call.method != "POST":
@@ -76,6 +76,32 @@ class SendGrid(Api):
         if found := faults(body, self._clock()):
             raise Refused(_errors(400, found))
         return _submission(body)
+
+    def report(self, call: Call, path: str, journal: Journal, until: float) -> Answer | None:
+        if call.method not in ("GET", "HEAD"):
+            return None
+        match = re.fullmatch(r"/v3/messages(?:/([^/]+))?", path)
+        if match is None:
+            return None
+        if refusal := self._refusal(call):
+            return refusal
+        if match[1]:
+            found = one_message(unquote(match[1]), journal, until)
+            return json_answer(200, found) if found else _error(404, "not found")
+        try:
+            return json_answer(200, {"messages": messages(call.query, journal, until)})
+        except BadQuery as bad:
+            return _errors(400, [Fault(str(bad), bad.field)])
+
+    def _refusal(self, call: Call) -> Answer | None:
+        """Why a call is not looked at, None if it is."""
+        authorization = call.headers.get("authorization", "")
+        scheme, _, token = authorization.partition(" ")
+        if not authorization:
+            return _error(401, "authorization required")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._key):
+            return UNAUTHORIZED
+        return None
 
     def failure(self, mode: Mode, sender: str, until: float) -> Answer:
         if mode is Mode.RATE_LIMIT:

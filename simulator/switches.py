@@ -50,10 +50,14 @@ LONGEST_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """`seconds` is how long `slow` takes and for how long `rate-limit` asks to be left alone."""
+    """`seconds` is how long `slow` takes and for how long `rate-limit` asks to be left alone.
+
+    `lag` is how many seconds after an event the provider can first be asked about it.
+    """
 
     mode: Mode = Mode.UP
     seconds: float = 3.0
+    lag: float = 0.2
 
 
 class Switches:
@@ -73,6 +77,10 @@ class Switches:
 
     def state(self) -> dict[str, dict[str, str | float]]:
         return {
-            provider.value: {"mode": switch.mode.value, "seconds": switch.seconds}
+            provider.value: {
+                "mode": switch.mode.value,
+                "seconds": switch.seconds,
+                "lag": switch.lag,
+            }
             for provider, switch in self._switches.items()
         }

@@ -3,7 +3,7 @@ import time
 from base64 import b64decode
 from dataclasses import replace
 from email.utils import formatdate
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -18,10 +18,11 @@ from providers.errors import (
     Unknown,
 )
 from providers.mailgun import MailgunProvider
-from providers.types import Address
+from providers.types import Accepted, Address
 from tests.providers.contract import ANN, BOB, PLAIN, Copy, ProviderContract, Sample
+from tests.providers.finding import OURS, RECIPIENTS, SINCE, FindContract
 from tests.providers.reading import address, addresses, decoded
-from tests.providers.server import Reply, Request, answering
+from tests.providers.server import Behaviour, Line, Reply, Request, answering
 
 KEY = "key-0123456789abcdef0123456789abcdef"
 SETTINGS = {"MAILGUN_API_KEY": KEY, "MAILGUN_DOMAIN": "mg.shop.example"}
@@ -188,6 +189,91 @@ class TestMailgun(ProviderContract):
     def test_25_mb_are_the_limit(self, configured):
         assert configured.refusal(replace(PLAIN, text="x" * 24_990_000)) is None
         assert "25 MB" in configured.refusal(replace(PLAIN, text="x" * 25_000_000))
+
+
+def event(attempt_id: str, what: str = "accepted", **more: object) -> dict[str, object]:
+    return {
+        "event": what,
+        "recipient": ANN.email,
+        "user-variables": {"attempt_id": attempt_id},
+        "message": {"headers": {"message-id": MESSAGE_ID.strip("<>")}},
+        **more,
+    }
+
+
+def paged(*pages: list[dict[str, object]], origin: str | None = None) -> Behaviour:
+    """Pages of events, each with a link to the next one; after the last come empty ones."""
+
+    def answer(line: Line, request: Request) -> None:
+        number = int(request.path.rpartition("/")[2]) if "?" not in request.path else 0
+        base = origin or f"http://{request.headers['host']}"
+        link = f"{base}/v3/mg.shop.example/events/{number + 1}"
+        items = pages[number] if number < len(pages) else []
+        content = {"items": items, "paging": {"next": link, "previous": link}}
+        line.send(bytes(Reply(200, json.dumps(content).encode())))
+
+    return answer
+
+
+class TestMailgunEvents(FindContract):
+    provider = MailgunProvider
+    settings = SETTINGS
+    found_id = MESSAGE_ID
+
+    def knowing(self, *attempt_ids: str) -> Behaviour:
+        return paged([event(attempt_id) for attempt_id in attempt_ids])
+
+    def test_the_events_of_the_recipient_since_then_are_asked_for(self, server, configured):
+        configured.find(OURS, RECIPIENTS, SINCE)
+        url = urlsplit(server.requests[0].path)
+        query = {name: value for name, (value,) in parse_qs(url.query).items()}
+        assert url.path == "/v3/mg.shop.example/events"
+        assert SINCE.timestamp() - 300 <= float(query.pop("begin")) < SINCE.timestamp()
+        assert 1 <= int(query.pop("limit")) <= 300
+        assert query == {"ascending": "yes", "recipient": ANN.email}
+
+    def test_pages_are_followed_until_one_is_empty(self, server, configured):
+        server.behaviour = paged([event("a")], [event("b")], [event(OURS)])
+        assert configured.find(OURS, RECIPIENTS, SINCE) == Accepted(MESSAGE_ID)
+        assert len(server.requests) == 3
+        server.behaviour = paged([event("a")], [event("b")])
+        assert configured.find(OURS, RECIPIENTS, SINCE) is None
+        assert len(server.requests) == 6
+
+    def test_pages_without_end_are_left_at_some_point(self, server, configured):
+        server.behaviour = paged(*[[event("a")]] * 1000)
+        assert configured.find(OURS, RECIPIENTS, SINCE) is None
+        assert len(server.requests) == 10
+
+    @pytest.mark.parametrize(
+        "origin", ["http://evil.example", "{}.evil.example", "{}@evil.example", "http://u@x", "//x"]
+    )
+    def test_our_key_is_taken_to_no_other_host(self, server, configured, origin):
+        server.behaviour = paged([event("a")], origin=origin.format(server.url))
+        assert configured.find(OURS, RECIPIENTS, SINCE) is None
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("what", "counts"),
+        [
+            *dict.fromkeys(
+                ("accepted", "delivered", "failed", "opened", "clicked", "complained"), True
+            ).items(),
+            ("unsubscribed", True),
+            ("rejected", False),
+            ("stored", False),
+        ],
+    )
+    def test_only_an_event_that_follows_acceptance_is_evidence(
+        self, server, configured, what, counts
+    ):
+        server.behaviour = paged([event(OURS, what)])
+        expected = Accepted(MESSAGE_ID) if counts else None
+        assert configured.find(OURS, RECIPIENTS, SINCE) == expected
+
+    def test_an_event_without_an_id_is_evidence_all_the_same(self, server, configured):
+        server.behaviour = paged([event(OURS, message={"headers": {}})])
+        assert configured.find(OURS, RECIPIENTS, SINCE) == Accepted(None)
 
 
 @pytest.mark.parametrize("domain", ["mg.shop.example/x", "mg.shop.example%2Fx", "mg", "bücher.de"])

@@ -1,9 +1,11 @@
 import json
 import time
 from dataclasses import replace
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from providers.base import BadSettings, Timeouts
 from providers.errors import (
     AccountRefused,
     Limited,
@@ -16,8 +18,9 @@ from providers.errors import (
 from providers.sendgrid import SendGridProvider
 from providers.types import Accepted, Address
 from tests.providers.contract import ANN, BOB, PLAIN, Copy, ProviderContract, Sample
+from tests.providers.finding import OURS, RECIPIENTS, SINCE, FindContract
 from tests.providers.reading import decoded
-from tests.providers.server import Reply, Request, answering
+from tests.providers.server import Behaviour, Line, Reply, Request, answering
 
 KEY = "SG.abcdefghijklmnopqrstuv.0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 MESSAGE_ID = "Qm9ndXNTYW1wbGVJZFhZWg"
@@ -216,6 +219,58 @@ class TestSendGrid(ProviderContract):
     )
     def test_what_sendgrid_has_no_field_for_is_refused(self, configured, changes):
         assert configured.refusal(replace(PLAIN, **changes)) is not None
+
+
+class TestSendGridActivity(FindContract):
+    provider = SendGridProvider
+    settings = {**SETTINGS, "SENDGRID_ACTIVITY": "on"}  # noqa: RUF012
+    found_id = MESSAGE_ID
+
+    def knowing(self, *attempt_ids: str) -> Behaviour:
+        ids = {f"{MESSAGE_ID}.recvd-{number}.0": one for number, one in enumerate(attempt_ids)}
+
+        def answer(line: Line, request: Request) -> None:
+            path = unquote(urlsplit(request.path).path)
+            if path == "/v3/messages":
+                found = {"messages": [{"msg_id": one, "to_email": ANN.email} for one in ids]}
+            else:
+                msg_id = path.removeprefix("/v3/messages/")
+                found = {"msg_id": msg_id, "unique_args": {"attempt_id": ids[msg_id]}}
+            line.send(bytes(Reply(200, json.dumps(found).encode())))
+
+        return answer
+
+    def test_the_messages_to_the_recipient_since_then_are_asked_for(self, server, configured):
+        configured.find(OURS, RECIPIENTS, SINCE)
+        query = {k: v for k, (v,) in parse_qs(urlsplit(server.requests[0].path).query).items()}
+        assert query.keys() == {"limit", "query"}
+        assert query["query"].startswith(
+            'to_email="ann@example.net" AND '
+            'last_event_time BETWEEN TIMESTAMP "2026-11-23T19:09:34Z" AND TIMESTAMP "20'
+        )
+
+    def test_few_messages_are_read_one_by_one(self, server, configured):
+        server.behaviour = self.knowing(*(f"other-{number}" for number in range(100)))
+        assert configured.find(OURS, RECIPIENTS, SINCE) is None
+        assert len(server.requests) == 11
+
+    def test_an_id_is_no_path(self, server, configured):
+        reply = Reply(200, b'{"messages": [{"msg_id": "../../v3/api_keys?x"}]}')
+        server.behaviour = answering(reply)
+        assert configured.find(OURS, RECIPIENTS, SINCE) is None
+        assert server.requests[1].path == "/v3/messages/..%2F..%2Fv3%2Fapi_keys%3Fx"
+
+    @pytest.mark.parametrize("value", ["off", ""])
+    def test_an_account_without_the_add_on_is_not_asked(self, server, value):
+        settings = {**SETTINGS, "SENDGRID_ACTIVITY": value, "SENDGRID_BASE_URL": server.url}
+        provider = SendGridProvider.configure(settings, Timeouts())
+        assert not provider.can_tell
+        assert provider.find(OURS, RECIPIENTS, SINCE) is None
+        assert server.requests == []
+
+    def test_the_setting_is_on_or_off(self):
+        with pytest.raises(BadSettings, match="SENDGRID_ACTIVITY"):
+            SendGridProvider.configure({**SETTINGS, "SENDGRID_ACTIVITY": "yes"}, Timeouts())
 
 
 def mailbox(found: dict[str, str]) -> Address:

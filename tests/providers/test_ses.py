@@ -150,6 +150,11 @@ class TestSes(ProviderContract):
     def complaint(self, words: str) -> Reply:
         return error(403, "SignatureDoesNotMatch", words)
 
+    def test_it_cannot_be_asked_afterwards(self, server, configured):
+        assert not configured.can_tell
+        assert configured.find("att_7f3-1", (ANN.email,), dt.datetime.now(dt.UTC)) is None
+        assert server.requests == []
+
     def test_51_recipients_are_too_many(self, configured):
         to = tuple(Address(f"a{number}@example.net") for number in range(51))
         assert configured.refusal(replace(PLAIN, to=to[:50])) is None

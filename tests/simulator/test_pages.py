@@ -114,7 +114,7 @@ def test_a_form_flips_a_switch(running):
     assert answer.history[0].status_code == 303
     assert "Takes mail, and says so some seconds later (1.5 s)" in answer.text
     state = running.session.get(f"{running.url}/control/ses").json()
-    assert state == {"mode": "slow", "seconds": 1.5}
+    assert state == {"mode": "slow", "seconds": 1.5, "lag": 0.2}
 
 
 def test_a_form_flips_all_switches(running):

@@ -175,8 +175,8 @@ class AnswerLost(MessageStore):
 
     lost = False
 
-    def accept(self, messages, idempotency):
-        result = super().accept(messages, idempotency)
+    def accept(self, messages, idempotency, room=None):
+        result = super().accept(messages, idempotency, room)
         if self.lost:
             return result
         self.lost = True

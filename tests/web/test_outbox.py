@@ -242,7 +242,7 @@ def test_a_check_takes_what_people_paste(visitor, keep, before):
         ("id=", "id", "Please fill this in."),
         ("id=17", "id", "not the id of a message"),
         ("id=%00%F0", "id", "not the id of a message"),
-        (f"id={ids.new_message_id(1)}", "id", "no message with this id"),
+        ("id=msg_00000000010000000000000000", "id", "no message with this id"),
         ("id={known}&email=eve@example.net", "email", "did not go to this address"),
     ],
 )
