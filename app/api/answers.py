@@ -132,7 +132,7 @@ class ProviderAnswer(Schema):
     name = fields.String(required=True)
     place = fields.Integer(required=True)
     fit = fields.Boolean(required=True)
-    breaker = fields.Enum(BreakerState, by_value=True, required=True)
+    breaker = fields.Enum(BreakerState, by_value=fields.String, required=True)
     failures = fields.Integer(required=True)
     reason = fields.String(required=True, allow_none=True)
     changed_at = Moment(required=True, allow_none=True)

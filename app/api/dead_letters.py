@@ -7,8 +7,9 @@ from app.api.answers import MessageAnswer, ResentAnswer
 from app.api.auth import caller
 from app.api.context import services
 from app.api.messages import find_messages, own_message
-from app.api.openapi import MESSAGE_ID, ApiBlueprint
+from app.api.openapi import ApiBlueprint
 from app.api.schemas import MessagesQuery, ResendRequest, ResolveRequest
+from app.api.status import recipient_of
 from app.core.dead_letters import NotPossible
 from app.core.models import Message, MessageState
 
@@ -17,7 +18,7 @@ blueprint = ApiBlueprint("dead letters", __name__, description="Mail that did no
 _DEAD = (MessageState.FAILED, MessageState.EXPIRED, MessageState.PARTIAL)
 
 
-@blueprint.route("/messages/<string:message_id>/resolve", methods=["POST"], parameters=[MESSAGE_ID])
+@blueprint.route("/messages/<message_id:message_id>/resolve", methods=["POST"])
 @blueprint.doc(operationId="resolveMessage")
 @blueprint.arguments(ResolveRequest())
 @blueprint.response(200, MessageAnswer)
@@ -31,9 +32,9 @@ def resolve(word: Mapping[str, Any], message_id: str) -> Message:
     return services().dead_letters.resolve(message, word["outcome"])
 
 
-@blueprint.route("/messages/<string:message_id>/resend", methods=["POST"], parameters=[MESSAGE_ID])
+@blueprint.route("/messages/<message_id:message_id>/resend", methods=["POST"])
 @blueprint.doc(operationId="resendMessage")
-@blueprint.arguments(ResendRequest())
+@blueprint.arguments(ResendRequest(), required=False)
 @blueprint.response(202, MessageAnswer)
 @blueprint.problems(400, 401, 404, 409, 413, 415, 503)
 def resend(choice: Mapping[str, Any], message_id: str) -> Message:
@@ -42,10 +43,14 @@ def resend(choice: Mapping[str, Any], message_id: str) -> Message:
     To all whom it did not reach, or to some of them; under its id, with its old attempts.
     """
     message = own_message(services(), caller(), message_id)
-    return services().dead_letters.resend(message, choice["recipients"], choice["providers"])
+    chosen = [recipient_of(message, address) for address in choice["recipients"]]
+    if None in chosen:
+        raise NotPossible("The message has no such recipient.")
+    emails = [recipient.email for recipient in chosen if recipient is not None]
+    return services().dead_letters.resend(message, emails, choice["providers"])
 
 
-@blueprint.route("/messages/<string:message_id>/drop", methods=["POST"], parameters=[MESSAGE_ID])
+@blueprint.route("/messages/<message_id:message_id>/drop", methods=["POST"])
 @blueprint.doc(operationId="dropMessage")
 @blueprint.response(200, MessageAnswer)
 @blueprint.problems(401, 404, 409, 503)

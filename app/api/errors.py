@@ -10,13 +10,14 @@ from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
 from app.core.dead_letters import NotPossible
-from app.core.store import StoreUnavailable
-from app.core.submit import AcceptInDoubt, IdempotencyMismatch
+from app.core.store import StoreUnavailable, WriteInDoubt
+from app.core.submit import AcceptInDoubt, BacklogFull, IdempotencyMismatch
 
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER = {"Retry-After": "2"}
+_RETRY_LATER = {"Retry-After": "30"}
 _DETAILS = {
     404: "There is nothing at this address.",
     405: "This address does not take this method; Allow names those that it takes.",
@@ -79,10 +80,6 @@ class Problem(Exception):
         return response
 
 
-def unavailable() -> Problem:
-    return Problem(503, "The store does not answer. Nothing was kept.", headers=_RETRY_AFTER)
-
-
 def as_problem(error: Exception) -> Problem:
     """What an error that came out of a view means to the caller."""
     match error:
@@ -106,8 +103,24 @@ def as_problem(error: Exception) -> Problem:
             )
         case NotPossible():
             return Problem(409, str(error))
+        case WriteInDoubt():
+            return Problem(
+                503,
+                "It was done or not: the store's answer was lost. Look before you repeat it.",
+                code="in_doubt",
+                headers=_RETRY_AFTER,
+            )
+        case BacklogFull():
+            return Problem(
+                503,
+                "Too much mail waits to be sent. Nothing was kept.",
+                code="backlog_full",
+                headers=_RETRY_LATER,
+            )
         case StoreUnavailable():
-            return unavailable()
+            return Problem(
+                503, "The store does not answer. Nothing was kept.", headers=_RETRY_AFTER
+            )
         case HTTPException() if error.code is not None and error.code >= 400:
             # Werkzeug adds headers that matter, such as Allow; its HTML body is not ours.
             headers = {

@@ -11,8 +11,7 @@ from app.api.addresses import address_name, address_text, make_address, parse_ad
 from app.api.context import services
 from providers.types import Address
 
-MOST_RECIPIENTS = 120
-"""SES's limit is everybody's limit."""
+_SCHEMAS = "#/components/schemas/"
 
 COMPONENTS: Mapping[str, Mapping[str, Any]] = {
     "AddressText": {
@@ -24,7 +23,7 @@ COMPONENTS: Mapping[str, Mapping[str, Any]] = {
     },
     "Address": {
         "anyOf": [
-            {"$ref": "#/components/schemas/AddressText"},
+            {"$ref": f"{_SCHEMAS}AddressText"},
             {
                 "type": "object",
                 "properties": {
@@ -40,24 +39,12 @@ COMPONENTS: Mapping[str, Mapping[str, Any]] = {
             },
         ]
     },
-    "Addresses": {
-        "anyOf": [
-            {"$ref": "#/components/schemas/Address"},
-            {
-                "type": "array",
-                "items": {"$ref": "#/components/schemas/Address"},
-                "maxItems": MOST_RECIPIENTS,
-            },
-        ]
-    },
 }
 """Schemas that the fields refer to."""
 
 _RFC_3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-
-
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
@@ -65,7 +52,7 @@ _LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 class AddressField(fields.Field[Address]):
     """An address as a string or as an object with `email` and `name`."""
 
-    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": "#/components/schemas/Address"}
+    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": f"{_SCHEMAS}Address"}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Address:
         if isinstance(value, str):
@@ -88,10 +75,11 @@ class AddressField(fields.Field[Address]):
 class AddressesField(fields.List[Address]):
     """A list of addresses; one may stand by itself."""
 
-    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": "#/components/schemas/Addresses"}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(AddressField(), validate=validate.Length(max=MOST_RECIPIENTS), **kwargs)
+    def __init__(self, most: int, **kwargs: Any) -> None:
+        super().__init__(AddressField(), validate=validate.Length(max=most), **kwargs)
+        item = AddressField.json_schema
+        many = {"type": "array", "items": item, "maxItems": most}
+        self.json_schema = {"anyOf": [item, many]}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, str | Mapping):
@@ -129,14 +117,31 @@ class TextPairs(fields.Dict):
 class ProviderName(fields.String):
     """The name of one of this service's providers."""
 
-    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": "#/components/schemas/ProviderName"}
-
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
         known = services().order
         if name not in known:
             raise ValidationError(f"No such provider here; there are: {', '.join(known)}.")
         return name
+
+
+class ProvidersField(fields.List[str]):
+    """Providers in the order in which they are to be asked, each of them once."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {
+        "type": "array",
+        "items": {"$ref": f"{_SCHEMAS}ProviderName"},
+        "uniqueItems": True,
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(ProviderName(), load_default=(), **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        names = super()._deserialize(value, attr, data, **kwargs)
+        if len(set(names)) < len(names):
+            raise ValidationError("A provider is named twice.")
+        return names
 
 
 class WholeNumber(fields.Integer):

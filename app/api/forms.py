@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.api.fields import MOST_RECIPIENTS
 from app.api.parsing import FORM_TYPES
 
 _SCHEMAS = "#/components/schemas/"
 _ADDRESS_TEXT = {"$ref": f"{_SCHEMAS}AddressText"}
-
-_LIMITS = ("minItems", "maxItems", "uniqueItems")
 
 _SPACE = r"[ \t\n\r]*"
 _HEX = "[0-9A-Fa-f]"
@@ -43,21 +40,22 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
     match schema:
         case {"$ref": "#/components/schemas/Address"}:
             return _ADDRESS_TEXT
-        case {"$ref": "#/components/schemas/Addresses"}:
-            return _one_or_many(_ADDRESS_TEXT, {"maxItems": MOST_RECIPIENTS}) | about
+        case {"anyOf": [{"$ref": "#/components/schemas/Address"}, many]}:
+            return _one_or_many({**many, "items": _ADDRESS_TEXT}) | about
+        case {"type": "array"}:
+            return _one_or_many(schema) | about
         case {"type": "object"}:
             return {"type": "string", "pattern": f"^{_json_object(schema)}$", **about}
         case {"type": ["string", "null"]}:
             enum = {"enum": [item for item in schema["enum"] if item]} if "enum" in schema else {}
             return {**schema, "type": "string", **enum}
-        case {"type": "array", "items": items}:
-            return _one_or_many(items, {k: v for k, v in schema.items() if k in _LIMITS}) | about
     return dict(schema)
 
 
-def _one_or_many(item: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+def _one_or_many(many: Mapping[str, Any]) -> dict[str, Any]:
     """A field that may be repeated: whoever sends it once has not sent a list."""
-    return {"anyOf": [item, {"type": "array", "items": item, **limits}]}
+    limits = {key: many[key] for key in ("maxItems", "uniqueItems") if key in many}
+    return {"anyOf": [many["items"], {"type": "array", "items": many["items"], **limits}]}
 
 
 def _json_object(schema: Mapping[str, Any]) -> str:

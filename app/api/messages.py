@@ -12,7 +12,7 @@ from app.api.answers import Accepted, MessageAnswer, MessagePage
 from app.api.auth import caller
 from app.api.context import services
 from app.api.errors import Problem
-from app.api.openapi import MESSAGE_ID, ApiBlueprint
+from app.api.openapi import ApiBlueprint
 from app.api.schemas import IdempotencyHeader, MessageRequest, MessagesQuery
 from app.core import ids
 from app.core.models import Message, MessageState
@@ -27,7 +27,7 @@ _MOST_LOOKED_AT = 1000
 _FILTERED_AT_ONCE = 200
 _LINKS = {
     name: {"operationId": name, "parameters": {"message_id": "$response.body#/id"}}
-    for name in ("getStatus", "getMessage")
+    for name in ("getStatus", "getMessage", "resolveMessage", "resendMessage", "dropMessage")
 }
 
 
@@ -89,7 +89,7 @@ def list_messages(query: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": found, "next": following}
 
 
-@blueprint.route("/messages/<string:message_id>", methods=["GET"], parameters=[MESSAGE_ID])
+@blueprint.route("/messages/<message_id:message_id>", methods=["GET"])
 @blueprint.doc(operationId="getMessage")
 @blueprint.response(200, MessageAnswer)
 @blueprint.problems(401, 404, 503)

@@ -12,6 +12,7 @@ from flask import Flask, current_app
 from flask_smorest import Api, Blueprint
 from flask_smorest.utils import prepare_response
 from marshmallow import Schema, fields
+from werkzeug.routing import BaseConverter
 
 from app.api import errors
 from app.api.answers import ProblemAnswer
@@ -47,12 +48,11 @@ _PROBLEMS: Mapping[int, Mapping[str, Any]] = {
     },
 }
 
-MESSAGE_ID = {
-    "in": "path",
-    "name": "message_id",
-    "schema": {"type": "string", "pattern": f"^{ids.MESSAGE_ID}$"},
-}
-"""The parameter of the paths that lead to a message."""
+
+class _MessageId(BaseConverter):
+    """A message id in a path; what has not its form is another path."""
+
+    regex = ids.MESSAGE_ID
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]
@@ -146,6 +146,8 @@ def register(app: Flask, providers: Iterable[str], blueprints: Iterable[ApiBluep
             "security": [{"bearer": []}, {"basic": []}],
         },
     )
+    app.url_map.converters["message_id"] = _MessageId
+    api.register_converter(_MessageId, lambda c: {"type": "string", "pattern": f"^{c.regex}$"})
     components = api.spec.components
     for name, schema in COMPONENTS.items():
         components.schema(name, dict(schema))
@@ -157,13 +159,13 @@ def register(app: Flask, providers: Iterable[str], blueprints: Iterable[ApiBluep
     )
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-    document = api.spec.to_dict()
-    add_forms(document)
+    whole = api.spec.to_dict()
+    add_forms(whole)
     # Not among the operation's parameters: whoever draws requests from the document would soon draw
     # a key that was used before, with another request, and find that valid data is refused.
     (key,) = api.ma_plugin.converter.schema2parameters(IdempotencyHeader(), location="headers")
-    document["components"]["parameters"] = {"IdempotencyKey": key}
-    app.extensions[_EXTENSION] = orjson.dumps(document)
+    whole["components"]["parameters"] = {"IdempotencyKey": key}
+    app.extensions[_EXTENSION] = orjson.dumps(whole)
 
 
 def document() -> bytes:

@@ -83,8 +83,8 @@ def live() -> dict[str, str]:
 @blueprint.response(200, HealthAnswer)
 @blueprint.problems(503)
 def ready() -> dict[str, str]:
-    """Whether the service can take mail: its store answers"""
-    services().store.ping()
+    """Whether the service can take mail: its store takes writes"""
+    services().store.check_ready()
     return {}
 
 

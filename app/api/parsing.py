@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from flask import Request
 from marshmallow import Schema, fields
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from app.api.errors import Problem
@@ -23,13 +24,16 @@ _MOST_FORM_FIELDS = 1000
 def read_body(request: Request, schema: Schema) -> tuple[Any, Faults]:
     """The value of a body: JSON, or form fields with lists by repeating and objects as JSON text.
 
-    Raises Problem for what cannot be read at all.
+    Where nothing is required, there may be none. Raises Problem for what cannot be read at all.
     """
     if not request.mimetype and not request.content_length and not _required(schema):
         return {}, {}
     if request.mimetype not in ("application/json", *FORM_TYPES):
+        optional = not any(field.required for field in schema.fields.values())
+        if optional and not request.mimetype and not _raw(request):
+            return {}, {}
         raise Problem(415, "Send application/json, or form fields.")
-    raw = request.get_data(cache=False)
+    raw = _raw(request)
     try:
         if request.mimetype == "application/json":
             return strict_json(raw), {}
@@ -68,6 +72,15 @@ def strict_json(raw: bytes) -> Any:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return value
+
+
+def _raw(request: Request) -> bytes:
+    raw = request.get_data(cache=False)
+    # A body that did not tell its length is cut off at the limit, and nothing else says so.
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(raw) >= limit:
+        raise RequestEntityTooLarge
+    return raw
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,8 +142,7 @@ def flatten(messages: Any, path: str = "") -> Faults:
     faults: Faults = {}
     for name, inner in messages.items():
         # What is wrong with an object as a whole stands under `_schema`.
-        part = "" if name == "_schema" else str(name)
-        where = f"{path}.{part}" if path and part else path or part
+        where = path if name == "_schema" else f"{path}.{name}" if path else str(name)
         for field, texts in flatten(inner, where).items():
             faults.setdefault(field, []).extend(texts)
     return faults

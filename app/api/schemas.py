@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.api.fields import (
-    MOST_RECIPIENTS,
     AddressesField,
     AddressField,
     Moment,
-    ProviderName,
+    ProvidersField,
     TextMap,
     WholeNumber,
 )
@@ -20,6 +19,10 @@ from app.core.models import MessageState
 from app.core.submit import Submission
 
 _KINDS = ("to", "cc", "bcc")
+_MOST_RECIPIENTS = 50
+"""SES's limit is everybody's limit."""
+_MOST_ADDRESSES = 100
+"""In one list, where some may be there twice, which counts once."""
 _OPTIONAL: Mapping[str, Any] = {"load_default": None, "allow_none": False}
 
 
@@ -40,12 +43,13 @@ class MessageRequest(Schema):
 
     sender = AddressField(data_key="from", required=True)
     to = AddressesField(
+        _MOST_ADDRESSES,
         load_default=(),
         metadata={"description": "To, cc and bcc name 50 different addresses at most together."},
     )
-    cc = AddressesField(load_default=())
-    bcc = AddressesField(load_default=())
-    reply_to = AddressesField(load_default=())
+    cc = AddressesField(_MOST_ADDRESSES, load_default=())
+    bcc = AddressesField(_MOST_ADDRESSES, load_default=())
+    reply_to = AddressesField(_MOST_RECIPIENTS, load_default=())
     subject = fields.String(required=True, validate=OneLine(LONGEST_LINE, 1))
     text = fields.String(
         validate=validate.Length(min=1),
@@ -79,13 +83,8 @@ class MessageRequest(Schema):
             "examples": [{"order": "17"}],
         },
     )
-    providers = fields.List(
-        ProviderName(),
-        load_default=(),
-        metadata={
-            "description": "Whom to ask, in this order, in place of the service's own.",
-            "uniqueItems": True,
-        },
+    providers = ProvidersField(
+        metadata={"description": "Whom to ask, in this order, in place of the service's own."}
     )
     on_unknown = fields.String(
         validate=validate.OneOf(("failover", "hold")),
@@ -112,11 +111,8 @@ class MessageRequest(Schema):
         if original.get("text") is None and original.get("html") is None:
             faults["text"] = ["A text or html is needed."]
         recipients = {a.email.casefold() for kind in _KINDS for a in data.get(kind, ())}
-        if len(recipients) > 50:
-            faults["to"] = [f"More than {MOST_RECIPIENTS} recipients in to, cc and bcc together."]
-        providers = data.get("providers", ())
-        if len(set(providers)) < len(providers):
-            faults["providers"] = ["A provider is named twice."]
+        if len(recipients) > _MOST_RECIPIENTS:
+            faults["to"] = [f"More than {_MOST_RECIPIENTS} recipients in to, cc and bcc together."]
         if faults:
             raise ValidationError(faults)
 
@@ -208,12 +204,8 @@ class ResendRequest(Schema):
     recipients = fields.List(
         fields.String(),
         load_default=(),
-        metadata={
-            "description": "Addresses of recipients that it did not reach; all of them if empty."
-        },
+        metadata={"description": "Some of those that it did not reach; all of them if empty."},
     )
-    providers = fields.List(
-        ProviderName(),
-        load_default=(),
-        metadata={"description": "Whom to ask, in this order, in place of the message's."},
+    providers = ProvidersField(
+        metadata={"description": "Whom to ask, in this order, in place of the message's."}
     )

@@ -13,7 +13,7 @@ from app.api.auth import caller
 from app.api.context import services
 from app.api.errors import Problem
 from app.api.messages import own_message
-from app.api.openapi import MESSAGE_ID, ApiBlueprint
+from app.api.openapi import ApiBlueprint
 from app.api.schemas import StatusQuery, StatusRequest
 from app.core.models import Message, Recipient
 
@@ -29,9 +29,7 @@ _IF_NONE_MATCH = {
 }
 
 
-@blueprint.route(
-    "/status/<string:message_id>", methods=["GET"], parameters=[MESSAGE_ID, _IF_NONE_MATCH]
-)
+@blueprint.route("/status/<message_id:message_id>", methods=["GET"], parameters=[_IF_NONE_MATCH])
 @blueprint.doc(operationId="getStatus")
 @blueprint.arguments(StatusQuery(), location="query")
 @blueprint.response(200, Status, headers=_ETAG)
@@ -55,16 +53,20 @@ def ask_for_status(question: Mapping[str, Any]) -> Response:
 
 
 def narrowed(message: Message, email: str) -> Message:
-    """The message with that one recipient, however it is written. Raises Problem (404)."""
-    try:
-        wanted = parse_address(email).email.casefold()
-    except ValidationError:
-        recipients: tuple[Recipient, ...] = ()
-    else:
-        recipients = tuple(r for r in message.recipients if r.email.casefold() == wanted)
-    if not recipients:
+    """The message with that one recipient. Raises Problem (404)."""
+    recipient = recipient_of(message, email)
+    if recipient is None:
         raise Problem(404, "The message has no such recipient.", code="recipient_not_found")
-    return replace(message, recipients=recipients)
+    return replace(message, recipients=(recipient,))
+
+
+def recipient_of(message: Message, address: str) -> Recipient | None:
+    """The recipient of this address, however it is written."""
+    try:
+        wanted = parse_address(address).email.casefold()
+    except ValidationError:
+        return None
+    return next((r for r in message.recipients if r.email.casefold() == wanted), None)
 
 
 def _answer(message_id: str, email: str | None) -> Response:

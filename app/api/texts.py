@@ -46,13 +46,14 @@ class OneLine(Pattern):
     def __call__(self, value: str) -> str:
         self._length(value)
         super().__call__(value)
-        if "=?" in value:
-            super().__call__(decoded(value))
+        super().__call__(decoded(value))
         return value
 
 
 def decoded(text: str) -> str:
     """The text with its encoded words read. Raises ValidationError where nobody can read them."""
+    if "=?" not in text:
+        return text
     try:
         return str(make_header(decode_header(text)))
     except (HeaderParseError, LookupError, ValueError) as error:
