@@ -109,6 +109,35 @@ def _redis_url(text: str) -> str:
     return text
 
 
+def _sentinels(text: str) -> tuple[str, ...]:
+    """Their addresses, as URLs."""
+    urls = []
+    for place, part in enumerate(text.split(",") if text else (), start=1):
+        url = f"redis://{part.strip()}"
+        try:
+            parts = urlsplit(url)
+            complete = parts.hostname and parts.port
+        except ValueError:
+            complete = None
+        if not complete or parts.path or parts.query or parts.fragment:
+            # Not quoted in the fault: it may hold a password.
+            raise ValueError(f"entry {place} must be host:port, or user:password@host:port")
+        urls.append(url)
+    return tuple(urls)
+
+
+def _master_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]*", text):
+        raise ValueError(f"must be the name that Sentinel's configuration gives it, not {text!r}")
+    return text
+
+
+def _limit(text: str) -> int | None:
+    if text == "auto":
+        return None
+    return 0 if text == "0" else _size(text)
+
+
 def _providers(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(","))
     for name in names:
@@ -171,6 +200,8 @@ SETTINGS = (
     Setting("HOST", "127.0.0.1", "the address it listens on", _host),
     Setting("PUBLIC_URL", "", "for links; `http://HOST:PORT` if empty", _public_url),
     Setting("REDIS_URL", "", "Redis ≥ 6.2 or Valkey; an embedded one if empty", _redis_url),
+    Setting("REDIS_SENTINELS", "", "`host:port,…`: Sentinel says where Redis is", _sentinels),
+    Setting("REDIS_SENTINEL_MASTER", "", "the name that Sentinel has for it", _master_name),
     Setting("DATA_DIR", "data", "the embedded store, the first key and secret", Path),
     Setting("API_KEYS", "", "`name:secret,…`; one is made if empty", _api_keys),
     Setting("SECRET_KEY", "", "for sessions and links; one is made if empty", _secret_key),
@@ -194,6 +225,13 @@ SETTINGS = (
     Setting("LEASE_SECONDS", "45s", "how long a silent worker keeps a message", _duration),
     Setting("SWEEP_INTERVAL", "5s", "between two looks for forgotten work", _duration),
     Setting("MAX_BODY_BYTES", "15MiB", "the largest request", _size),
+    Setting("MAX_BACKLOG", "2000000", "unfinished messages; more are refused", _number(1, 10**12)),
+    Setting(
+        "MAX_BACKLOG_BYTES",
+        "auto",
+        "memory that Redis may use before mail is refused; `auto`: half of its limit, `0`: any",
+        _limit,
+    ),
     Setting("TRUSTED_PROXIES", "0", "reverse proxies in front of us", _number(0, 16)),
     Setting(
         "LOG_FORMAT",
@@ -207,12 +245,18 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting under its lower-case name; times are in seconds, sizes in bytes."""
+    """Every setting under its lower-case name; times are in seconds, sizes in bytes.
+
+    `redis_url` is always usable but where there are Sentinels, who know the host and the port: then
+    it may be empty. `max_backlog_bytes` is None where the server's own limit decides.
+    """
 
     port: int
     host: str
     public_url: str
     redis_url: str = field(repr=False)
+    redis_sentinels: tuple[str, ...] = field(repr=False)
+    redis_sentinel_master: str
     embedded_store: bool
     data_dir: Path
     api_keys: tuple[ApiKey, ...]
@@ -237,6 +281,8 @@ class Settings:
     lease_seconds: float
     sweep_interval: float
     max_body_bytes: int
+    max_backlog: int
+    max_backlog_bytes: int | None
     trusted_proxies: int
     log_format: str
     log_level: str
@@ -272,13 +318,15 @@ class Settings:
                 values[setting.name.lower()] = setting.parse(text)
             except ValueError as error:
                 faults.append(f"{setting.name}: {error}")
-        values["embedded_store"] = not environment.get("REDIS_URL", "").strip()
+        values["embedded_store"] = not any(
+            environment.get(name, "").strip() for name in ("REDIS_URL", "REDIS_SENTINELS")
+        )
         values["simulator"] = _simulator_is_on(environment, values.get("simulator", "off"))
         if values["embedded_store"]:
             faults += _prepare_data_dir(values)
         else:
             faults += [
-                f"{name}: must be set where REDIS_URL is"
+                f"{name}: must be set where REDIS_URL or REDIS_SENTINELS is"
                 for name in ("API_KEYS", "SECRET_KEY")
                 if values.get(name.lower()) in ((), b"")
             ]
@@ -314,6 +362,10 @@ def _contradictions(values: dict[str, Any]) -> list[str]:
         for name in ("CONNECT_TIMEOUT", "READ_TIMEOUT")
         if values[name.lower()] > values["send_deadline"]
     ]
+    if bool(values["redis_sentinels"]) != bool(values["redis_sentinel_master"]):
+        faults.append("REDIS_SENTINEL_MASTER: must be set where REDIS_SENTINELS is, and only there")
+    if values["redis_sentinels"] and values["redis_url"].startswith("unix:"):
+        faults.append("REDIS_URL: cannot be a unix socket where REDIS_SENTINELS is set")
     if values["simulator"]:
         taken = {values["port"], values["simulator_port"], *values["simulator_api_ports"].values()}
         if len(taken) < 2 + len(values["simulator_api_ports"]):

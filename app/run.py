@@ -9,9 +9,9 @@ import sys
 from urllib.parse import urlsplit
 
 from app import embedded_store, ports
-from app.core.store import MessageStore, StoreUnavailable
+from app.core.store import StoreUnavailable
 from app.embedded_store import DirectoryLock
-from app.services import build
+from app.services import build, check_server
 from app.supervisor import ChildSpec, Supervisor
 from config import SIMULATED_PROVIDERS, Settings, SettingsError, store_socket
 
@@ -35,7 +35,7 @@ def run(settings: Settings) -> None:
         # Before anything starts: what is wrong with a provider's settings is said once, here.
         services = build(settings)
         if lock is None:
-            _ask(services.store)
+            _check_server(settings)
 
         def greet() -> None:
             token = services.logins.issue(settings.api_keys[0].name)
@@ -53,11 +53,13 @@ def _data_dir(
     return contextlib.nullcontext()
 
 
-def _ask(store: MessageStore) -> None:
+def _check_server(settings: Settings) -> None:
     try:
-        store.ping()
+        # The workers say the rest.
+        check_server(settings, aloud=False)
     except StoreUnavailable as error:
-        raise SettingsError([f"REDIS_URL: no answer from there: {error}"]) from None
+        given = "REDIS_SENTINELS" if settings.redis_sentinels else "REDIS_URL"
+        raise SettingsError([f"{given}: no answer from there: {error}"]) from None
 
 
 def with_ports(settings: Settings, previous_run_died: bool) -> tuple[Settings, list[str]]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import structlog
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from app.core import connections, server_check
 from app.core.api_keys import ApiKeys
+from app.core.backlog import Backlog
 from app.core.breaker import BreakerPolicy
+from app.core.connections import Patience
 from app.core.dead_letters import DeadLetters
 from app.core.delivery import Delivery, DeliveryPolicy
 from app.core.evidence import EvidenceBook
@@ -28,7 +30,12 @@ from config import Settings, SettingsError, simulator_environment
 from providers.base import Provider, Timeouts
 from providers.registry import load
 
-_CONNECT_SECONDS, _ANSWER_SECONDS = 2.0, 5.0
+log = structlog.get_logger(__name__)
+
+# A request waits for one answer, at times for two.
+_OF_WEB = Patience(connect=1.0, answer=2.0)
+_OF_WORKERS = Patience(connect=2.0, answer=5.0)
+_REPLICA_WITHIN = timedelta(seconds=1)
 
 
 def utc_now() -> datetime:
@@ -36,14 +43,37 @@ def utc_now() -> datetime:
 
 
 def connect(redis_url: str, decode: bool = True) -> Redis:
-    """A client that notices a Redis that is away within seconds, and never repeats a command."""
-    return Redis.from_url(
-        redis_url,
-        decode_responses=decode,
-        retry=Retry(NoBackoff(), 0),
-        socket_connect_timeout=_CONNECT_SECONDS,
-        socket_timeout=_ANSWER_SECONDS,
+    """A client of the server at a URL, as a worker has it."""
+    return connections.client(redis_url, _OF_WORKERS, decode)
+
+
+def _client(settings: Settings, patience: Patience, decode: bool = True) -> Redis:
+    url, sentinels = settings.redis_url, settings.redis_sentinels
+    if not sentinels:
+        return connections.client(url, patience, decode)
+    return connections.master_client(
+        sentinels, settings.redis_sentinel_master, url, patience, decode
     )
+
+
+def _store(settings: Settings, client: Redis) -> MessageStore:
+    return MessageStore(client, _REPLICA_WITHIN if settings.redis_sentinels else None)
+
+
+def check_server(settings: Settings, aloud: bool) -> None:
+    """Looks at the Redis of the settings, and says (`aloud`) what is unsafe about it.
+
+    Raises SettingsError if the service cannot work with it, and StoreUnavailable if it is away.
+    """
+    with _client(settings, _OF_WEB) as client:
+        found = server_check.check(client, with_sentinel=bool(settings.redis_sentinels))
+    given = "REDIS_SENTINELS" if settings.redis_sentinels else "REDIS_URL"
+    faults = [f"{given}: {finding.text}" for finding in found if finding.level == "error"]
+    if faults:
+        raise SettingsError(faults)
+    for finding in found if aloud else ():
+        tell = log.warning if finding.level == "warning" else log.info
+        tell(f"of the Redis that was given: {finding.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +109,8 @@ class WorkerServices:
 def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now) -> Services:
     """The services of a web process. Raises SettingsError where a provider is not set up."""
     order = _names(make_providers(settings))
-    client = redis or connect(settings.redis_url)
-    store = MessageStore(client)
+    client = redis or _client(settings, _OF_WEB)
+    store = _store(settings, client)
     expiry = timedelta(seconds=settings.message_expiry)
     retention = timedelta(seconds=settings.retention)
     return Services(
@@ -91,6 +121,7 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
             cast("OnUnknown", settings.on_unknown),
             expiry,
             clock,
+            Backlog(store, settings.max_backlog, settings.max_backlog_bytes),
         ),
         logins=LoginTokens(client),
         api_keys=ApiKeys(settings.api_keys),
@@ -112,14 +143,14 @@ def build_worker(
 ) -> WorkerServices:
     """The services of a worker process; `pause` is Delivery's. Raises SettingsError."""
     providers = make_providers(settings)
-    store = MessageStore(connect(settings.redis_url))
+    store = _store(settings, _client(settings, _OF_WORKERS))
     owner = name or f"{socket.gethostname()}-{os.getpid()}-{random.randbytes(3).hex()}"  # noqa: S311
     lease = timedelta(seconds=settings.lease_seconds)
     retention = timedelta(seconds=settings.retention)
     leases = LeaseKeeper(store, owner, lease, utc_now)
     return WorkerServices(
         settings=settings,
-        redis=connect(settings.redis_url, decode=False),
+        redis=_client(settings, _OF_WORKERS, decode=False),
         store=store,
         leases=leases,
         delivery=Delivery(
@@ -139,7 +170,15 @@ def build_worker(
             random.random,
             pause,
         ),
-        sweeper=Sweeper(store, owner, settings.sweep_interval, retention, utc_now),
+        sweeper=Sweeper(
+            store,
+            owner,
+            settings.sweep_interval,
+            retention,
+            utc_now,
+            # Whoever lives renews a lease three times within its length.
+            patience=timedelta(seconds=settings.sweep_interval) + lease / 2,
+        ),
         providers=providers,
         lease=lease,
         clock=utc_now,

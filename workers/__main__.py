@@ -5,10 +5,11 @@ import sys
 from types import FrameType
 
 import structlog
+from redis.exceptions import RedisError
 
 from app import logs
 from app.core.store import StoreUnavailable
-from app.services import build_worker
+from app.services import build_worker, check_server
 from config import Settings, SettingsError
 from workers.worker import MailWorker, Stop
 
@@ -35,12 +36,16 @@ def main() -> int:
     signal.signal(signal.SIGINT, ask)
     while not stop.asked:
         try:
-            services.store.ping()
-        except StoreUnavailable as error:
+            check_server(settings, aloud=True)
+            worker = MailWorker(services, settings.worker_concurrency, stop)
+        except SettingsError as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            return 2
+        except (StoreUnavailable, RedisError) as error:
             log.warning("worker waits for Redis", error=str(error))
             stop.wait(_WAIT_SECONDS)
             continue
-        MailWorker(services, settings.worker_concurrency, stop).run()
+        worker.run()
     for provider in services.providers.values():
         provider.close()
     return 0

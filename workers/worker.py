@@ -72,11 +72,16 @@ class MailWorker(BaseWorker):
         self._stop = stop
         self._free = concurrency
         self._suspended = False
+        self._registered = False
         self._changed = threading.Condition()
 
     def run(self) -> None:
         """Works until a stop is asked for. Waits for Redis where it is away."""
-        self._register()
+        log.info("worker started", worker=self.name, concurrency=self._concurrency)
+        try:
+            self._register()
+        except RedisError as error:
+            log.warning("worker not known to RQ yet", error=str(error))
         loops = [
             threading.Thread(target=self._every, args=(seconds, action), name=name)
             for name, seconds, action in (
@@ -100,9 +105,11 @@ class MailWorker(BaseWorker):
             log.warning("worker could not say that it stops", error=str(error))
 
     def _register(self) -> None:
+        # It is this one alone that has its name, even if an answer was lost.
+        self.connection.delete(self.key)
         self.register_birth()  # type: ignore[no-untyped-call]
         self.set_state(WorkerStatus.IDLE)
-        log.info("worker started", worker=self.name, concurrency=self._concurrency)
+        self._registered = True
 
     def _take(self, pool: ThreadPoolExecutor) -> None:
         """Takes what there is and what there is room for, or waits for either."""
@@ -164,6 +171,8 @@ class MailWorker(BaseWorker):
 
     def _tell_rq(self) -> None:
         """Keeps RQ's picture of this worker, and of those that are gone, true."""
+        if not self._registered:
+            self._register()
         busy = self._free < self._concurrency
         self.set_state(WorkerStatus.BUSY if busy else WorkerStatus.IDLE)
         self.heartbeat()

@@ -351,10 +351,12 @@ class Delivery:
         """
         ended = lifecycle.has_ended(message)
         handed_back = lease_until is None and message.state is MessageState.SENDING
+        after = lifecycle.queued(message, self._clock()) if handed_back else message
         change = Change(
             before=seen,
-            after=lifecycle.queued(message, self._clock()) if handed_back else message,
-            ring=handed_back,
+            after=after,
+            # Evidence may have let a held message go on, too.
+            ring=after.state is MessageState.QUEUED,
             lease_until=lease_until,
             drop_body=message.state is MessageState.SENT,
             keep=self._policy.retention if ended else None,

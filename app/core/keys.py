@@ -17,6 +17,8 @@
 | `sp:refused-senders` | sorted set | provider and From domain by end (ms) of the memory | - |
 | `sp:login:<hash>` | string | the API key that a login link stands for | 10 min |
 
+`sp:nothing` never exists: what is done to it only shows whether the server takes writes.
+
 Members of sorted sets leave with what they stand for (-): a message that has moved on or is gone.
 
 The keys of RQ's own data model begin with `rq:`; they are named here as RQ names them.
@@ -33,6 +35,7 @@ RING = "sp:ring"
 SWEEPER = "sp:sweeper"
 FITNESS = "sp:fitness"
 REFUSED_SENDERS = "sp:refused-senders"
+NOTHING = "sp:nothing"
 
 RQ_QUEUES = "rq:queues"
 RQ_QUEUE = "rq:queue:"

@@ -5,9 +5,10 @@ answer was lost raises `WriteInDoubt`. Repeating a move is safe: it carries a to
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TimeoutError,
 )
 
@@ -32,8 +34,12 @@ from app.core.models import Body, Evidence, Message
 _SCRIPTS = Path(__file__).parent / "scripts"
 _PURGE_SLACK_MS = 3_600_000
 _AWAY = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, MasterDownError)
-_NOT_NOW = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
-"""How Redis begins further answers that it cannot write now, and has not."""
+_NOT_NOW = re.compile(
+    r"(MISCONF|NOREPLICAS|BUSY|UNKILLABLE|UNBLOCKED) "
+    # So does Redis 6.2 say what a script ran into.
+    r"|Error running script .* -(OOM|READONLY|MISCONF|NOREPLICAS) "
+)
+"""Further answers of a Redis that cannot do it now, and has not."""
 
 
 class StoreUnavailable(Exception):
@@ -57,16 +63,19 @@ class Change:
     """A message as it was seen and as it is to be.
 
     `ring` puts it into the queue, `lease_until` extends its lease and refuses the move where that
-    has run out, `drop_body` deletes the content, and `keep` is set where the message has ended:
-    how long its record stays.
+    has run out, `lease_over` refuses the move where somebody's lease holds, `drop_body` deletes the
+    content, and `keep` is set where the message has ended: how long its record stays. The same
+    change may be written again where an answer was lost: it is known by its `token`.
     """
 
     before: Message
     after: Message
     ring: bool = False
     lease_until: datetime | None = None
+    lease_over: bool = False
     drop_body: bool = False
     keep: timedelta | None = None
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +88,18 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that the server uses, and that it may use at most; 0 where it has no limit."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptResult:
     """What became of a request to accept; `ids` are those of the first answer if replayed."""
 
-    kind: Literal["accepted", "replayed", "mismatch"]
+    kind: Literal["accepted", "replayed", "mismatch", "full"]
     ids: tuple[str, ...]
 
 
@@ -119,15 +136,28 @@ def _lua_table(values: dict[str, Any]) -> str:
 
 
 class MessageStore:
-    """The messages in Redis. Safe to use from several threads at once."""
+    """The messages in Redis. Safe to use from several threads at once.
 
-    def __init__(self, redis: Redis) -> None:
+    Given `replica_within`, accepting messages and opening an attempt are in doubt until a replica
+    has confirmed them, which is waited for this long.
+    """
+
+    def __init__(self, redis: Redis, replica_within: timedelta | None = None) -> None:
         self._redis = redis
+        self._wait: tuple[str | int, ...] | None = None
+        if replica_within is not None:
+            self._wait = ("WAIT", 1, replica_within // timedelta(milliseconds=1))
 
     def accept(
-        self, messages: Sequence[tuple[Message, Body]], idempotency: Idempotency | None
+        self,
+        messages: Sequence[tuple[Message, Body]],
+        idempotency: Idempotency | None,
+        room: int | None = None,
     ) -> AcceptResult:
-        """Writes new messages of one API key, with their jobs and the Idempotency-Key, or none."""
+        """Writes new messages of one API key, with their jobs and the Idempotency-Key, or none.
+
+        None are written where there would be more than `room` unfinished messages then.
+        """
         first = messages[0][0]
         arguments: list[str | int] = [
             idempotency.fingerprint if idempotency else "",
@@ -135,6 +165,7 @@ class MessageStore:
             queue.rq_time(first.created_at),
             first.key,
             len(messages),
+            "" if room is None else room,
         ]
         for message, body in messages:
             record = {"version": str(message.version), **records.encode(message)}
@@ -143,9 +174,12 @@ class MessageStore:
             arguments += ["" if due is None else records.to_ms(due), len(record)]
             arguments += [text for item in record.items() for text in item]
         key = keys.idempotency(first.key, idempotency.key_hash) if idempotency else ""
-        kind, *ids = cast("list[str]", self._run("accept", [key], arguments))
+        answer, confirmed = self._exchange("accept", [key], arguments, confirm=True)
+        kind, *ids = cast("list[str]", answer)
+        if kind in ("accepted", "replayed") and not confirmed:
+            raise WriteInDoubt("no replica has confirmed the write")
         known = tuple(ids) if kind == "replayed" else tuple(m.id for m, _ in messages)
-        return AcceptResult(cast("Literal['accepted', 'replayed', 'mismatch']", kind), known)
+        return AcceptResult(cast("Any", kind), known)
 
     def take(
         self, count: int, owner: str, now: datetime, lease: timedelta
@@ -196,39 +230,42 @@ class MessageStore:
         """Writes the change if the message still is as it was seen.
 
         Returns the message as it now is, or None if somebody else has moved it or its lease has run
-        out.
+        out. Raises StoreUnavailable; the same change may be written again then.
         """
-        token = secrets.token_hex(8)
         try:
-            return self._move(change, token)
+            return self._move(change)
         except WriteInDoubt:
-            return self._move(change, token)
+            return self._move(change)
 
-    def _move(self, change: Change, token: str) -> Message | None:
+    def _move(self, change: Change) -> Message | None:
         before, after = records.encode(change.before), records.encode(change.after)
         written = {name: text for name, text in after.items() if before.get(name) != text}
         now = change.after.updated_at
-        answer = self._run(
+        answer, confirmed = self._exchange(
             "move",
             [],
             [
                 change.after.id,
                 change.before.version,
-                token,
+                change.token,
                 records.to_ms(now),
                 queue.rq_time(now),
-                "" if change.lease_until is None else records.to_ms(change.lease_until),
+                _lease_argument(change),
                 "1" if change.ring else "0",
                 "drop" if change.drop_body else "keep",
                 change.before.evidence,
                 "" if change.keep is None else change.keep // timedelta(milliseconds=1),
+                change.before.lease.owner if change.before.lease is not None else "",
                 len(written),
                 *[text for item in written.items() for text in item],
                 *[name for name in before if name not in after],
             ],
+            confirm=change.lease_until is not None,
         )
         if answer != "moved":
             return None
+        if not confirmed:
+            raise WriteInDoubt("no replica has confirmed the write")
         return replace(change.after, version=change.before.version + 1)
 
     def append(self, message_id: str, evidence: Evidence) -> bool:
@@ -338,35 +375,77 @@ class MessageStore:
         ms = records.to_ms(now)
         self._read(lambda r: r.zremrangebyscore(keys.REFUSED_SENDERS, "-inf", ms))
 
+    def memory(self) -> Memory | None:
+        """The server's memory; None where it does not say."""
+        try:
+            info = self._read(lambda r: r.info("memory"))
+            return Memory(int(info["used_memory"]), int(info["maxmemory"]))
+        except (ResponseError, KeyError):
+            return None
+
     def ping(self) -> None:
         """Raises StoreUnavailable if Redis does not answer."""
         self._read(lambda r: r.ping())
+
+    def check_ready(self) -> None:
+        """Raises StoreUnavailable if Redis does not take writes now, or no replica has them."""
+        # It writes nothing, and is refused like any write that needs memory.
+        self._read(lambda r: r.setrange(keys.NOTHING, 0, ""))
+        if self._wait is not None:
+            _, replicas, milliseconds = self._wait
+            if not self._read(lambda r: r.wait(replicas, milliseconds)):
+                raise StoreUnavailable("Redis has no replica that keeps up with it")
 
     def _read(self, command: Any) -> Any:
         try:
             return command(self._redis)
         except RedisError as error:
-            raise translated(error) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: RedisError) -> Exception:
+        if isinstance(error, ReadOnlyError) or " -READONLY " in str(error):
+            # It was the master once: new connections lead to whoever is it now.
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+        return translated(error)
 
     def _run(self, name: str, script_keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        return self._exchange(name, script_keys, arguments)[0]
+
+    def _exchange(
+        self,
+        name: str,
+        script_keys: Sequence[str],
+        arguments: Sequence[str | int],
+        confirm: bool = False,
+    ) -> tuple[Any, bool]:
+        """What a script answers, and whether a replica has confirmed it, where one is to."""
         source, digest = _script(name)
         call = [len(script_keys), *script_keys, *arguments]
+        wait = (self._wait,) if confirm and self._wait is not None else ()
         try:
             try:
-                return self._send_once("EVALSHA", digest, *call)
+                answer, *replicas = self._send_once(("EVALSHA", digest, *call), *wait)
             except NoScriptError:
                 # The server does not know the script yet, and so has not run it.
-                return self._send_once("EVAL", source, *call)
+                answer, *replicas = self._send_once(("EVAL", source, *call), *wait)
         except RedisError as error:
-            raise translated(error) from error
+            raise self._translated(error) from error
+        return answer, all(isinstance(count, int) and count > 0 for count in replicas)
 
-    def _send_once(self, *command: str | int) -> Any:
-        """Sends a command over a connection that is known to be open, and never again."""
+    def _send_once(self, *commands: Sequence[str | int]) -> list[Any]:
+        """Sends commands over a connection that is known to be open, and never again.
+
+        Raises the first one's error, if it has one; those of the others are answers.
+        """
         pool = self._redis.connection_pool
         connection = pool.get_connection()
         try:
-            connection.send_command(*command)  # type: ignore[no-untyped-call]
-            return connection.read_response()
+            for command in commands:
+                connection.send_command(*command)  # type: ignore[no-untyped-call]
+            first, *others = [_answer(connection) for _ in commands]
+            if isinstance(first, ResponseError):
+                raise first
+            return [first, *others]
         except BusyLoadingError:
             connection.disconnect()  # type: ignore[no-untyped-call]
             raise
@@ -377,8 +456,21 @@ class MessageStore:
             pool.release(connection)
 
 
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _lease_argument(change: Change) -> str | int:
+    if change.lease_over:
+        return "over"
+    return "" if change.lease_until is None else records.to_ms(change.lease_until)
+
+
 def translated(error: RedisError) -> Exception:
     """What an error of the Redis client means to us: StoreUnavailable, or the error itself."""
-    if not isinstance(error, _AWAY) and not str(error).startswith(_NOT_NOW):
+    if not isinstance(error, _AWAY) and not _NOT_NOW.match(str(error)):
         return error
     return StoreUnavailable(f"Redis does not answer: {type(error).__name__}")

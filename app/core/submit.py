@@ -10,6 +10,7 @@ import orjson
 from html2text import HTML2Text
 
 from app.core import ids
+from app.core.backlog import Backlog
 from app.core.models import (
     Body,
     Clock,
@@ -21,7 +22,7 @@ from app.core.models import (
     RecipientKind,
 )
 from app.core.records import to_ms
-from app.core.store import Idempotency, MessageStore, WriteInDoubt
+from app.core.store import Idempotency, MessageStore, StoreUnavailable, WriteInDoubt
 from providers.types import Address
 
 _IDEMPOTENCY_KEPT = timedelta(hours=24)
@@ -59,6 +60,10 @@ class IdempotencyMismatch(Exception):
     """The Idempotency-Key was used before, with another request."""
 
 
+class BacklogFull(StoreUnavailable):
+    """There is too much unfinished mail, or too little memory for more. Nothing has been kept."""
+
+
 class AcceptInDoubt(Exception):
     """The message was written or not: the answer was lost. The same Idempotency-Key settles it."""
 
@@ -68,7 +73,10 @@ class AcceptInDoubt(Exception):
 
 
 class Submitter:
-    """Accepts messages; `on_unknown` and `expiry` are for those that do not say."""
+    """Accepts messages; `on_unknown` and `expiry` are for those that do not say.
+
+    Without a `backlog`, there may be any number of them.
+    """
 
     def __init__(
         self,
@@ -76,8 +84,10 @@ class Submitter:
         on_unknown: OnUnknown,
         expiry: timedelta,
         clock: Clock,
+        backlog: Backlog | None = None,
     ) -> None:
         self._store = store
+        self._backlog = backlog
         self._on_unknown = on_unknown
         self._expiry = expiry
         self._clock = clock
@@ -87,9 +97,9 @@ class Submitter:
     ) -> Submitted:
         """Writes the message and rings for it, in one step.
 
-        `fingerprint` stands for the parsed request. Raises IdempotencyMismatch, AcceptInDoubt and
-        StoreUnavailable; nothing is kept then, but for what is in doubt. A message whose time is
-        over already is accepted like any other, and expires.
+        `fingerprint` stands for the parsed request. Raises IdempotencyMismatch, AcceptInDoubt,
+        BacklogFull and StoreUnavailable; nothing is kept then, but for what is in doubt. A message
+        whose time is over already is accepted like any other, and expires.
         """
         now = self._clock()
         message = self._message(api_key, submission, now)
@@ -97,12 +107,15 @@ class Submitter:
         if idempotency_key is not None:
             key_hash = _sha256(idempotency_key)
             idempotency = Idempotency(key_hash, fingerprint, now + _IDEMPOTENCY_KEPT)
+        room = None if self._backlog is None else self._backlog.room()
         try:
-            result = self._store.accept([(message, _body(submission))], idempotency)
+            result = self._store.accept([(message, _body(submission))], idempotency, room)
         except WriteInDoubt as error:
             raise AcceptInDoubt(message.id) from error
         if result.kind == "mismatch":
             raise IdempotencyMismatch
+        if result.kind == "full":
+            raise BacklogFull
         return Submitted(result.ids[0], result.kind == "replayed")
 
     def _message(self, api_key: str, submission: Submission, now: datetime) -> Message:

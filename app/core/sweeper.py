@@ -11,7 +11,7 @@ import structlog
 
 from app.core import lifecycle
 from app.core.models import Clock, Message, MessageState
-from app.core.store import Change, MessageStore
+from app.core.store import Change, MessageStore, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,11 @@ class Swept:
 
 
 class Sweeper:
-    """One worker's sweeper; `owner` is the worker's name."""
+    """One worker's sweeper; `owner` is the worker's name.
+
+    At its start, and whenever Redis was away, it has patience for some time before it takes a lease
+    for run out: the workers that live have to renew theirs and to write what they have kept.
+    """
 
     def __init__(
         self,
@@ -43,26 +47,33 @@ class Sweeper:
         interval: float,
         retention: timedelta,
         clock: Clock,
+        patience: timedelta = timedelta(0),
     ) -> None:
         self._store = store
         self._owner = owner
         self._interval = interval
         self._retention = retention
         self._clock = clock
+        self._patience = patience
+        self._patient_until = clock() + patience
 
     def sweep(self) -> Swept | None:
         """One pass; None if another worker is the one who sweeps now. Raises StoreUnavailable."""
         # A little less than the interval, so that the lock is free when the next pass is due.
-        if not self._store.lock_sweeping(self._owner, 0.9 * self._interval):
-            return None
-        return self.run()
+        try:
+            if not self._store.lock_sweeping(self._owner, 0.9 * self._interval):
+                return None
+            return self.run()
+        except StoreUnavailable:
+            self._patient_until = self._clock() + self._patience
+            raise
 
     def run(self) -> Swept:
         """One pass without the lock: what it does is right however many do it at once."""
         now = self._clock()
         swept = Swept(
             due=self._requeue(self._store.due(now, _BATCH), now),
-            abandoned=self._requeue(self._store.abandoned(now, _BATCH), now),
+            abandoned=self._requeue(self._abandoned(now), now),
             rung_again=len(self._store.ring_again(now, _BATCH)),
             purged=self._store.purge(now, _BATCH),
         )
@@ -77,10 +88,13 @@ class Sweeper:
             )
         return swept
 
+    def _abandoned(self, now: datetime) -> list[str]:
+        return [] if now < self._patient_until else self._store.abandoned(now, _BATCH)
+
     def _requeue(self, message_ids: list[str], now: datetime) -> int:
         moved = 0
         for message in self._store.get_many(message_ids):
-            if message is not None:
+            if message is not None and _has_nobody(message, now):
                 moved += self._store.move(self._change(message, now)) is not None
         return moved
 
@@ -88,5 +102,11 @@ class Sweeper:
         if message.state is MessageState.UNKNOWN:
             # It was held for an answer, and its time is over: it stays unknown.
             ended = replace(message, next_attempt_at=None, updated_at=now)
-            return Change(message, ended, keep=self._retention)
-        return Change(message, lifecycle.queued(message, now), ring=True)
+            return Change(message, ended, lease_over=True, keep=self._retention)
+        return Change(message, lifecycle.queued(message, now), lease_over=True, ring=True)
+
+
+def _has_nobody(message: Message, now: datetime) -> bool:
+    """Whether the message still is as its list said: others may have moved it since."""
+    due = message.next_attempt_at if message.lease is None else message.lease.until
+    return due is not None and due <= now

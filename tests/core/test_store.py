@@ -81,6 +81,15 @@ def test_a_move_of_a_message_that_somebody_else_has_moved_changes_nothing(store,
     assert store.get(sent.id) == theirs
 
 
+def test_a_change_that_is_written_again_is_known_and_is_not_taken_for_somebody_elses(store, clock):
+    store.accept([(message(clock()), BODY)], None)
+    mine = claim(store, clock)
+    change = Change(mine, lifecycle.attempt_opened(mine, attempt(mine, clock)))
+    opened = store.move(change)
+    assert store.move(change) == opened
+    assert store.get(mine.id) == opened
+
+
 def test_a_move_that_needs_a_lease_is_refused_once_it_has_run_out(store, clock):
     store.accept([(message(clock()), BODY)], None)
     mine = claim(store, clock)

@@ -2,10 +2,11 @@
 --
 -- KEYS  1 the idempotency key's hash, or '' for none
 -- ARGV  1 fingerprint of the request   2 when the idempotency key goes (ms)   3 now as RQ writes it
---       4 API key's name   5 number of messages
+--       4 API key's name   5 number of messages   6 how many unfinished ones there may be then, or ''
 --       then for each: id, state, body, when it is due (ms) or '', number of fields, fields and values
--- Returns {'accepted'}, or {'replayed', id, ...} for the same request, or {'mismatch'} for another one.
-local position = 5
+-- Returns {'accepted'}, or {'replayed', id, ...} for the same request, or {'mismatch'} for another one, or
+-- {'full'}.
+local position = 6
 local function next_argument()
   position = position + 1
   return ARGV[position]
@@ -15,10 +16,20 @@ if KEYS[1] ~= '' then
   local known = redis.call('HMGET', KEYS[1], 'fingerprint', 'ids')
   if known[1] then
     if known[1] ~= ARGV[1] then return {'mismatch'} end
+    -- A write that changes nothing, so that a WAIT after it is one for the first answer's writes too.
+    redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[1]))
     local answer = {'replayed'}
     for id in string.gmatch(known[2], '[^ ]+') do answer[#answer + 1] = id end
     return answer
   end
+end
+
+if ARGV[6] ~= '' then
+  local unfinished = tonumber(ARGV[5])
+  for _, list in ipairs({K.waiting, K.queued, K.leased}) do
+    unfinished = unfinished + redis.call('ZCARD', list)
+  end
+  if unfinished > tonumber(ARGV[6]) then return {'full'} end
 end
 
 local ids = {}

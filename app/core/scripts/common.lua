@@ -1,6 +1,10 @@
 -- What the scripts share. Put before each of them, after the table K of key names (see app/core/keys).
 -- Scripts compare, move and write; what is to be written has been decided in Python.
 
+-- Lets the script write though memory is full, as what it does lets mail leave: the server looks at its
+-- memory only before the first write of a script, and only if that one could need some.
+local function though_full() redis.call('DEL', K.nothing) end
+
 -- Files the message under its state, in the lists of the API key that it came with.
 local function file(id, key, old, new)
   if old == new then return end

@@ -2,6 +2,7 @@
 --
 -- ARGV  1 provider   2 the version that was seen   3 what is to be written
 -- Returns 1 if it was written.
+though_full()
 local seen = redis.call('HGET', K.fitness, ARGV[1])
 local version = seen and string.match(seen, '^%d+') or '0'
 if version ~= ARGV[2] then return 0 end

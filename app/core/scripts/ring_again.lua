@@ -5,6 +5,7 @@
 --
 -- ARGV  1 how many at most   2 now as RQ writes it
 -- Returns the ids.
+though_full()
 local bound = '+inf'
 local heads = redis.call('LRANGE', K.rq_queue .. Q.name, 0, 63)
 if #heads > 0 then

@@ -4,6 +4,7 @@
 --       6 seconds that RQ gives a started job   7 id of the one message to claim, or ''
 -- Returns {popped, {id, record, body}, ...}: how many rings were answered, and what was claimed by them.
 -- A ring whose message is gone, done or in other hands is answered by forgetting it.
+though_full()
 local owner, now, lease_end, iso, ttl = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local by_ring = ARGV[7] == ''
 local ids = {ARGV[7]}
