@@ -7,13 +7,17 @@ from pathlib import Path
 
 import fakeredis
 import pytest
+import responses
 
 import config
 from app.core.models import MessageState
 from app.factory import create_app
 from app.services import build
 from config import Settings
+from providers.base import Timeouts
+from providers.errors import Rejected
 from providers.registry import load
+from providers.types import Address, Email
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -96,3 +100,18 @@ def test_every_path_that_is_named_exists():
     start = README.index("| room | what is in it |")
     for path in re.findall(r"`([a-z_/.]+)`", README[start:]):
         assert (ROOT / path).exists(), path
+
+
+def test_the_provider_that_is_shown_works(tmp_path, monkeypatch):
+    start = README.index("```python\n") + len("```python\n")
+    (tmp_path / "acme_mail.py").write_text(README[start : README.index("```", start)])
+    monkeypatch.syspath_prepend(tmp_path)
+    acme = load("acme_mail:AcmeProvider").configure({"ACME_TOKEN": "token-0123456789"}, Timeouts())
+    ann = Address("ann@example.net", "Ann")
+    email = Email("msg_x-1", ann, (ann,), (), (), (), "Your order", "It is on its way.", None)
+    with responses.RequestsMock() as http:
+        http.post("https://api.acme.example/send", json={"id": "acme-1"})
+        assert acme.send(email).provider_message_id == "acme-1"
+        http.replace("POST", "https://api.acme.example/send", status=422, json={"message": "no"})
+        with pytest.raises(Rejected):
+            acme.send(email)
