@@ -1,5 +1,6 @@
 """A server of a test's own, with the options that it wants, which can be killed and hung."""
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -46,6 +47,7 @@ class Server:
                 ),
             ],
             stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         self.admin = Redis(port=self.port, decode_responses=True)
         until(self._answers)
@@ -58,7 +60,8 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.admin.close()
-        self._process.kill()
+        # With a child that may be rewriting the AOF.
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._directory.cleanup()
 
@@ -70,9 +73,18 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def replicate(self, other: "Server") -> None:
-        """Becomes a replica of the other one; returns when it keeps up with it."""
+        """Becomes a replica of the other one."""
         self.admin.replicaof("127.0.0.1", other.port)
         until(lambda: other.admin.info("replication").get("slave0", {}).get("state") == "online")
+
+    def is_followed(self) -> bool:
+        """Whether a replica confirms writes at once; a new one takes its time for the first."""
+
+        def confirmed() -> bool:
+            self.admin.set("latest", "write")
+            return self.admin.wait(1, 50) == 1
+
+        return all(confirmed() for _ in range(3))
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, Path(self._directory.name, "log").read_text()

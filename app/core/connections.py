@@ -17,6 +17,7 @@ from redis.utils import SENTINEL
 
 _SENTINEL_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
+_LONGEST_REST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +33,29 @@ class WaryPool(ConnectionPool):
 
     While the last command to end has ended without an answer, one caller at a time finds out
     whether that is still so, and the others are turned away at once: they would only wait in line.
+    When it took long to find out, there is a rest before it is tried again.
     """
 
     def reset(self) -> None:
         self._in_doubt = False
         self._trial = threading.Lock()
         self._tried: ConnectionInterface | None = None
+        self._began = self._rest_until = 0.0
         super().reset()
 
     def get_connection(
         self, command_name: str | None = None, *command_keys: Any, **options: Any
     ) -> Any:
         trial = self._in_doubt
-        if trial and not self._trial.acquire(blocking=False):
-            raise ConnectionError("Redis did not answer a moment ago")
+        if trial:
+            if time.monotonic() < self._rest_until or not self._trial.acquire(blocking=False):
+                raise ConnectionError("Redis did not answer a moment ago")
+            self._began = time.monotonic()
         try:
             connection = super().get_connection()
         except BaseException:
             if trial:
-                self._trial.release()
+                self._end_trial()
             raise
         if trial:
             self._tried = connection
@@ -60,8 +65,14 @@ class WaryPool(ConnectionPool):
         self._in_doubt = not connection.is_connected
         if connection is self._tried:
             self._tried = None
-            self._trial.release()
+            self._end_trial()
         super().release(connection)
+
+    def _end_trial(self) -> None:
+        now = time.monotonic()
+        if self._in_doubt:
+            self._rest_until = now + min(now - self._began, _LONGEST_REST)
+        self._trial.release()
 
 
 class MasterPool(WaryPool, SentinelConnectionPool):

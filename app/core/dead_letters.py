@@ -48,9 +48,10 @@ class DeadLetters:
 
         Raises NotPossible where nothing is unknown, and StoreUnavailable.
         """
-        doubtful = [n for n, attempt in enumerate(message.attempts, 1) if attempt.unresolved]
-        if message.state is not MessageState.UNKNOWN or not doubtful:
+        if message.state is not MessageState.UNKNOWN:
             raise NotPossible("Only a message whose fate is unknown can be resolved.")
+        # None where a word was taken in before, and whoever took it was interrupted.
+        doubtful = [n for n, attempt in enumerate(message.attempts, 1) if attempt.unresolved]
         # Sent is said of the last attempt; not sent, of every one that is in doubt.
         told_of = doubtful[-1:] if outcome == "sent" else doubtful
         now = self._clock()

@@ -412,9 +412,7 @@ def _verdict(failure: ProviderFailure) -> Verdict:
             limited=isinstance(failure, Limited),
             retry_after=failure.retry_after,
         )
-    return Verdict(
-        Outcome.UNKNOWN, reason, status_code=status, retry_after=failure.retry_after
-    )
+    return Verdict(Outcome.UNKNOWN, reason, status_code=status, retry_after=failure.retry_after)
 
 
 def _domain(sender: Address) -> str:

@@ -64,7 +64,7 @@ class LeaseKeeper:
         with self._lock:
             held = self._held.get(message.id)
             if held is not None:
-                held.until = self._remaining(until)
+                held.until = max(held.until, self._remaining(until))
 
     def renew(self) -> None:
         """Renews every lease that is held; to be called several times within a lease's length.

@@ -341,9 +341,13 @@ class MessageStore:
 
     def lock_sweeping(self, owner: str, seconds: float) -> bool:
         """Whether the owner is the one who sweeps for the next seconds."""
-        return bool(
-            self._read(lambda r: r.set(keys.SWEEPER, owner, nx=True, px=int(seconds * 1000)))
-        )
+        try:
+            return bool(self._redis.set(keys.SWEEPER, owner, nx=True, px=int(seconds * 1000)))
+        except OutOfMemoryError:
+            # What sweeping does makes room, and does no harm if several do it.
+            return True
+        except RedisError as error:
+            raise self._translated(error) from error
 
     def fitness(self) -> tuple[dict[str, str], int]:
         """What is known of each provider, as text, and how many refused senders are remembered."""

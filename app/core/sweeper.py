@@ -36,8 +36,8 @@ class Swept:
 class Sweeper:
     """One worker's sweeper; `owner` is the worker's name.
 
-    At its start, and whenever Redis was away, it has patience for some time before it takes a lease
-    for run out: the workers that live have to renew theirs and to write what they have kept.
+    When Redis was away it has patience for some time before it takes a lease for run out: the
+    workers that live have to renew theirs and to write what they have kept.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Sweeper:
         self._retention = retention
         self._clock = clock
         self._patience = patience
-        self._patient_until = clock() + patience
+        self._patient_until = clock()
 
     def sweep(self) -> Swept | None:
         """One pass; None if another worker is the one who sweeps now. Raises StoreUnavailable."""

@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from email.utils import format_datetime
 
 import pytest
@@ -364,10 +363,8 @@ def test_a_reason_is_one_short_line():
     assert len(found) == 300
 
 
-def test_a_very_long_word_does_not_take_long():
-    began = time.monotonic()
-    reason(Answer(400), "a" * 1_000_000)
-    assert time.monotonic() - began < 1
+def test_a_very_long_word_is_cut():
+    assert len(reason(Answer(400), "a" * 1_000_000)) <= 300
 
 
 def test_a_reason_shows_a_plain_text_body_and_else_the_words_of_the_status():

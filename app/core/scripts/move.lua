@@ -41,7 +41,12 @@ if seen[2] == 'sending' and after[1] ~= 'sending' then
   redis.call('ZREM', K.leased, id)
   if seen[5] and seen[5] ~= '' then rq_end(id, seen[5], seen[4]) end
 end
-if ARGV[7] == '1' then ring(id, ARGV[5]) elseif seen[2] == 'queued' then redis.call('ZREM', K.queued, id) end
+if ARGV[7] == '1' then
+  ring(id, ARGV[5])
+elseif seen[2] == 'queued' then
+  redis.call('ZREM', K.queued, id)
+  redis.call('DEL', K.rq_job .. id)
+end
 
 if ARGV[8] == 'drop' then redis.call('DEL', K.body .. id) end
 if ARGV[10] ~= '' then
