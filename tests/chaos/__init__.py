@@ -1,0 +1,1 @@
+"""Chaos: the whole service under load while its processes die, and a judge that counts the mail."""
