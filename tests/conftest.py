@@ -1,5 +1,7 @@
-"""What most tests share: a Redis, the real server and the fake one, and a clock."""
+"""What tests share: a Redis, the real server and the fake one, a clock, and a browser."""
 
+import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import fakeredis
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from redis import Redis
 from redis.exceptions import ConnectionError
 
@@ -73,3 +76,16 @@ def redis(request: pytest.FixtureRequest) -> Redis:
     if request.param == "fake":
         return fakeredis.FakeRedis(decode_responses=True)
     return request.getfixturevalue("valkey")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One real browser for all suites: Playwright does not start twice in a process."""
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next((path for path in found if path), None)
+    # The sandbox does not work for root, as which a container often runs.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
