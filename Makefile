@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that is needed. PYTHON=… chooses the Python that .venv is made
 # with; settings are given as in `make run PORT=8001`, and ARGS='-k name' goes to pytest.
 
-.PHONY: run simulator test test-browser chaos check lock clean
+.PHONY: run simulator test test-browser test-sentinel chaos check lock clean
 
 # Evaluated when used: the first that is new enough.
 FIND_PYTHON = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
@@ -28,7 +28,7 @@ simulator:
 
 test:
 	$(INSTALL) requirements-dev.txt
-	@$(VENV_PYTHON) -m pytest -q -n auto --dist loadfile -m "not browser" $(ARGS)
+	@$(VENV_PYTHON) -m pytest -q -n auto --dist loadfile -m "not browser and not sentinel" $(ARGS)
 
 test-browser:
 	$(INSTALL) requirements-dev.txt
@@ -37,6 +37,11 @@ test-browser:
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium >/dev/null; \
 	else echo "A browser is needed: install the package chromium" >&2; exit 1; fi; }
 	@$(VENV_PYTHON) -m pytest -q -m browser $(ARGS)
+
+# A minute: failovers of real servers. `python -m tests.sentinel` makes as many as it is told to.
+test-sentinel:
+	$(INSTALL) requirements-dev.txt
+	@$(VENV_PYTHON) -m pytest -q -m sentinel $(ARGS)
 
 # Some 20 minutes; ARGS='--short' takes three.
 chaos:

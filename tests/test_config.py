@@ -22,6 +22,8 @@ REMOTE = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
 }
 
+SENTINELS = {"REDIS_SENTINELS": "a.example:26379,[::1]:5000", "REDIS_SENTINEL_MASTER": "mail"}
+
 
 def faults(**environment: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
@@ -80,6 +82,9 @@ def test_a_size_is_a_number_of_bytes_or_has_a_unit(text, size):
         ("PUBLIC_URL", "mail.example"),
         ("PUBLIC_URL", "https://mail.example/?a=b"),
         ("REDIS_URL", "http://redis.example"),
+        ("REDIS_SENTINEL_MASTER", "the mail"),
+        ("MAX_BACKLOG", "0"),
+        ("MAX_BACKLOG_BYTES", "half"),
         ("SECRET_KEY", "short"),
         ("SIMULATOR", "maybe"),
         ("SIMULATOR_API_PORTS", "postbox:1"),
@@ -128,6 +133,9 @@ def test_all_faults_are_told_at_once():
         ({"READ_TIMEOUT": "31s"}, "READ_TIMEOUT"),
         ({"SIMULATOR_PORT": "8000"}, "SIMULATOR_PORT"),
         ({"SIMULATOR_API_PORTS": "ses:8025"}, "SIMULATOR_PORT"),
+        ({"REDIS_SENTINELS": "a:26379"}, "REDIS_SENTINEL_MASTER"),
+        ({"REDIS_SENTINEL_MASTER": "mail"}, "REDIS_SENTINEL_MASTER"),
+        ({**SENTINELS, "REDIS_URL": "unix:///run/redis.sock"}, "REDIS_URL"),
     ],
 )
 def test_settings_that_contradict_each_other_are_a_fault(environment, name):
@@ -157,6 +165,35 @@ def test_api_keys_and_the_secret_key_are_required_with_a_redis_of_ones_own():
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({"REDIS_URL": "redis://redis.example"})
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["API_KEYS", "SECRET_KEY"]
+
+
+def test_sentinels_are_enough_to_find_a_redis():
+    settings = Settings.from_env({**REMOTE, **SENTINELS, "REDIS_URL": ""})
+    assert settings.redis_sentinels == ("redis://a.example:26379", "redis://[::1]:5000")
+    assert settings.redis_sentinel_master == "mail"
+    assert settings.redis_url == ""
+    assert not settings.embedded_store
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "a:", ":1", "a:1,", "a:b", "a:1/0", "me:s3cret@a", "[::1:1", "redis://a:1"]
+)
+def test_a_bad_address_of_a_sentinel_is_one_fault_that_does_not_tell_its_password(text):
+    (fault,) = faults(**{**SENTINELS, "REDIS_SENTINELS": text})
+    assert fault.startswith("REDIS_SENTINELS: entry ")
+    assert "s3cret" not in fault
+
+
+def test_the_password_of_a_sentinel_is_not_shown():
+    sentinels = {**SENTINELS, "REDIS_SENTINELS": "me:s3cret@a:1"}
+    settings = Settings.from_env({**REMOTE, **sentinels})
+    assert settings.redis_sentinels == ("redis://me:s3cret@a:1",)
+    assert "me:s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(("text", "limit"), [("auto", None), ("0", 0), ("2GiB", 2 << 30)])
+def test_the_memory_for_mail_is_a_size_or_none_or_left_to_the_server(text, limit):
+    assert Settings.from_env({**REMOTE, "MAX_BACKLOG_BYTES": text}).max_backlog_bytes == limit
 
 
 def test_a_secret_may_hold_a_colon():
