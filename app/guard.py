@@ -1,8 +1,9 @@
 """The guard of a supervisor: ends its children when it is gone, even if it was killed.
 
-Runs as a script with nothing but the standard library. It reads `+ <group> <signal>` for every
-process group that begins and `- <group>` for every one that is over; when the other end of the pipe
-is closed, what is left gets its signal, and SIGKILL a little later.
+Runs as a script with nothing but the standard library. Its arguments are the process groups that
+there are, as `<group>:<signal>`; then it reads `+ <group> <signal>` for every one that begins and
+`- <group>` for every one that is over. When the other end of the pipe is closed, what is left gets
+its signal, and SIGKILL a little later.
 """
 
 import contextlib
@@ -18,7 +19,8 @@ def main() -> None:
     """Read until the supervisor is gone, then end what it left."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    groups: dict[int, int] = {}
+    known = (argument.split(":") for argument in sys.argv[1:])
+    groups = {int(group): int(number) for group, number in known}
     for line in sys.stdin:
         sign, group, *rest = line.split()
         if sign == "+":

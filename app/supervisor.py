@@ -242,9 +242,15 @@ class _Guard:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def begin(self) -> None:
+    def begin(self, children: Sequence[_Child] = ()) -> None:
+        """Start it, with what already runs in its arguments: it never lives without knowing."""
+        known = [
+            f"{child.group}:{child.spec.orphan_signal.value}"
+            for child in children
+            if child.group is not None
+        ]
         self._process = subprocess.Popen(  # noqa: S603 - a script of our own
-            [sys.executable, "-I", "-S", str(_GUARD)],
+            [sys.executable, "-I", "-S", str(_GUARD), *known],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={},
@@ -262,22 +268,16 @@ class _Guard:
         if self._process is None or self._process.poll() is None:
             return
         self._process.communicate()
-        self.begin()
-        for child in children:
-            if child.group is not None:
-                self._tell(f"+ {child.group} {child.spec.orphan_signal.value}\n")
+        self.begin(children)
 
     def forget(self, group: int) -> None:
-        self._tell(f"- {group}\n")
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.pipe, f"- {group}\n".encode())
 
     def close(self) -> None:
         """Let it go: nothing is left for it to do."""
         if self._process is not None:
             self._process.communicate()
-
-    def _tell(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self.pipe, line.encode())
 
 
 def _bind_to_supervisor(orphan_signal: signal.Signals, guard: int) -> Callable[[], None]:

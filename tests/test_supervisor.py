@@ -250,7 +250,7 @@ def test_a_store_that_does_not_stop_is_killed_after_all(run):
 
 def children_of(process):
     found = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
     rows = (line.split(None, 2) for line in found.splitlines())
     return {int(pid): args for pid, ppid, args in rows if int(ppid) == process}
@@ -264,6 +264,7 @@ def guard_of(run):
 def test_a_guard_that_was_killed_is_replaced_and_knows_what_to_guard(run):
     run.add("web", FAMILY)
     run.start()
+    until(lambda: guard_of(run) is not None)
     first = guard_of(run)
     os.kill(first, signal.SIGKILL)
     until(lambda: guard_of(run) not in (None, first))

@@ -78,10 +78,10 @@ class WaryPool(ConnectionPool):
 class MasterPool(WaryPool, SentinelConnectionPool):
     """Connections to the master that Sentinel names, and to no other that was it before."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def reset(self) -> None:
         self._looking = threading.Lock()
         self._look_at = 0.0
-        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+        super().reset()
 
     def get_connection(
         self, command_name: str | None = None, *command_keys: Any, **options: Any
@@ -167,7 +167,7 @@ def master_client(
     tls_options = {name: value for name, value in options.items() if name.startswith("ssl_")}
     short = _manners(Patience(_SENTINEL_SECONDS, _SENTINEL_SECONDS))
     clients = [Redis(**_parsed(one), ssl=tls, **tls_options, **short) for one in sentinels]
-    pool = MasterPool(
+    pool = MasterPool(  # type: ignore[no-untyped-call]
         master,
         _Sentinels(clients),
         connection_class=_MasterConnectionOverTls if tls else _MasterConnection,

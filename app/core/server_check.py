@@ -43,7 +43,7 @@ def check(redis: Redis, with_sentinel: bool) -> list[Finding]:
         redis.ping()
         facts = _facts(redis)
         found = [*_errors(redis, facts), *_warnings(facts), *_notes(facts)]
-        return [*found, *_warnings_of_sentinel(facts)] if with_sentinel else found
+        return [*found, *_with_sentinel(redis, facts)] if with_sentinel else found
     except AuthenticationError:
         return [Finding("error", "it refuses the user or the password")]
     except RedisError as error:
@@ -111,7 +111,14 @@ def _warnings(facts: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("warning", text)
 
 
-def _warnings_of_sentinel(facts: Mapping[str, str]) -> Iterator[Finding]:
+def _with_sentinel(redis: Redis, facts: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        redis.wait(0, 1)
+    except NoPermissionError:
+        yield Finding("error", "it forbids to wait for replicas; allow this user WAIT")
+    except ResponseError:
+        # Of a replica nobody can ask that.
+        pass
     if facts.get("min-replicas-to-write") == "0":
         text = "min-replicas-to-write is 0: a master that is cut off takes writes that get lost"
         yield Finding("warning", f"{text}; set 1")

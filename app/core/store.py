@@ -64,8 +64,10 @@ class Change:
 
     `ring` puts it into the queue, `lease_until` extends its lease and refuses the move where that
     has run out, `lease_over` refuses the move where somebody's lease holds, `drop_body` deletes the
-    content, and `keep` is set where the message has ended: how long its record stays. The same
-    change may be written again where an answer was lost: it is known by its `token`.
+    content, and `keep` is set where the message has ended: how long its record stays. With
+    `lease_until` or `promised`, the change is in doubt until a replica has confirmed it, where one
+    has to. The same change may be written again where an answer was lost: it is known by its
+    `token`.
     """
 
     before: Message
@@ -73,6 +75,7 @@ class Change:
     ring: bool = False
     lease_until: datetime | None = None
     lease_over: bool = False
+    promised: bool = False
     drop_body: bool = False
     keep: timedelta | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -138,8 +141,8 @@ def _lua_table(values: dict[str, Any]) -> str:
 class MessageStore:
     """The messages in Redis. Safe to use from several threads at once.
 
-    Given `replica_within`, accepting messages and opening an attempt are in doubt until a replica
-    has confirmed them, which is waited for this long.
+    Given `replica_within`, accepting messages, promising to send one again and opening an attempt
+    are in doubt until a replica has confirmed them, which is waited for this long.
     """
 
     def __init__(self, redis: Redis, replica_within: timedelta | None = None) -> None:
@@ -260,7 +263,7 @@ class MessageStore:
                 *[text for item in written.items() for text in item],
                 *[name for name in before if name not in after],
             ],
-            confirm=change.lease_until is not None,
+            confirm=change.promised or change.lease_until is not None,
         )
         if answer != "moved":
             return None

@@ -14,7 +14,7 @@ from tests.chaos.ledger import Row
 from tests.chaos.scenarios import SCENARIOS, Scenario, run
 from tests.chaos.table import breaks, table
 
-_LONG, _SHORT = 90.0, 8.0
+_LONG, _SHORT = 75.0, 6.0
 # The supervisor waits longer the more often a process dies: many short runs hold more kills.
 _LONGEST_RUN = 15.0
 

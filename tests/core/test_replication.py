@@ -127,6 +127,16 @@ def test_no_provider_is_asked_until_a_replica_knows_of_the_attempt(master, repli
     assert not sent.possible_duplicate
 
 
+def test_a_promise_to_send_again_is_in_doubt_until_a_replica_knows_of_it(store, replica, clock):
+    change = opening(store, clock)
+    given_up = lifecycle.given_up(change.before, "no", clock())
+    dead = store.move(Change(change.before, given_up, keep=DAY))
+    again = lifecycle.resent(dead, clock(), clock() + DAY, (), ())
+    replica.hang()
+    with pytest.raises(WriteInDoubt):
+        store.move(Change(dead, again, ring=True, promised=True))
+
+
 def test_results_are_written_without_a_replica(store, replica, clock):
     change = opening(store, clock)
     opened = store.move(change)

@@ -96,6 +96,15 @@ def test_a_server_without_scripts_cannot_work(forbidden):
         assert said(url) == {"it forbids Lua scripts; allow this user EVAL and EVALSHA": "error"}
 
 
+def test_with_sentinel_a_server_whose_replicas_cannot_be_waited_for_cannot_work():
+    with Server(**SAFE) as server:
+        commands = ["+@all", "-wait"]
+        server.admin.acl_setuser("app", True, passwords=["+pw"], commands=commands, keys=["*"])
+        url = server.url.replace("//", "//app:pw@")
+        assert "error" not in said(url).values()
+        assert "error" in said(url, with_sentinel=True).values()
+
+
 def test_a_node_of_a_cluster_cannot_work():
     with Server(**SAFE, cluster_enabled="yes") as server:
         assert "error" in said(server.url).values()

@@ -104,9 +104,12 @@ def test_a_master_that_lost_its_replicas_takes_nothing(cluster):
         store.check_ready()
 
 
-def test_the_database_of_the_url_counts_and_its_host_does_not(cluster):
-    store = store_of(cluster, url="redis://nobody.example:1/3")
-    accepted = accept(store)
+def test_the_user_and_the_database_of_the_url_count_and_its_host_does_not(cluster):
+    rules = {"passwords": ["+pw"], "commands": ["+@all"], "keys": ["*"]}
+    cluster.client(cluster.master()).acl_setuser("app", True, **rules)
+    wrong = store_of(cluster, url="redis://app:wrong@nobody.example:1/3")
+    assert not can_accept(wrong)
+    accepted = accept(store_of(cluster, url="redis://app:pw@nobody.example:1/3"))
     with Redis(port=cluster.master(), db=3) as third:
         assert third.exists(f"sp:message:{accepted}")
 
