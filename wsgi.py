@@ -3,7 +3,7 @@
 import contextlib
 
 from app import logs
-from app.core.store import StoreUnavailable
+from app.core.scripting import StoreUnavailable
 from app.factory import create_app
 from app.services import build, check_server
 from config import Settings, SettingsError

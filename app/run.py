@@ -9,7 +9,7 @@ import sys
 from urllib.parse import urlsplit
 
 from app import embedded_store, ports
-from app.core.store import StoreUnavailable
+from app.core.scripting import StoreUnavailable
 from app.embedded_store import DirectoryLock
 from app.services import build, check_server
 from app.supervisor import ChildSpec, Supervisor

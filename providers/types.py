@@ -10,6 +10,24 @@ class Address:
     email: str
     name: str = ""
 
+    @property
+    def domain(self) -> str:
+        """What follows the last @, in lower case."""
+        return self.email.rpartition("@")[2].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message; an inline one has a `content_id`, without angle brackets.
+
+    `filename` may hold any character but controls; `content_type` is a bare `type/subtype`.
+    """
+
+    filename: str
+    content_type: str
+    content: bytes
+    content_id: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Email:
@@ -31,6 +49,7 @@ class Email:
     text: str | None
     html: str | None
     headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def recipients(self) -> tuple[Address, ...]:

@@ -8,7 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app import logs
-from app.core.store import StoreUnavailable
+from app.core.scripting import StoreUnavailable
 from app.services import build_worker, check_server
 from config import Settings, SettingsError
 from workers.worker import MailWorker, Stop

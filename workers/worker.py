@@ -18,7 +18,8 @@ from rq.worker import BaseWorker, WorkerStatus
 from rq.worker_registration import clean_worker_registry
 
 from app.core.queue import QUEUE
-from app.core.store import Claim, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import Claim
 from app.services import WorkerServices
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
 from app.core.dead_letters import NotPossible
-from app.core.store import StoreUnavailable, WriteInDoubt
+from app.core.scripting import StoreUnavailable, WriteInDoubt
 from app.core.submit import AcceptInDoubt, BacklogFull, IdempotencyMismatch
 
 log = structlog.get_logger(__name__)

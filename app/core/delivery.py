@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.core import breaker, ids, lifecycle
+from app.core import ids, lifecycle
 from app.core.breaker import Report
+from app.core.chooser import Chooser
 from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
@@ -29,8 +30,8 @@ from app.core.models import (
     Recipient,
     Source,
 )
-from app.core.router import Candidate, Choice, NoChoice, choose, order
-from app.core.store import Change, Claim, MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import Change, Claim, MessageStore
 from providers.base import Provider
 from providers.errors import (
     AccountRefused,
@@ -42,7 +43,7 @@ from providers.errors import (
     SenderRefused,
     Unavailable,
 )
-from providers.types import Address, Email
+from providers.types import Email
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +59,6 @@ _FINDINGS: Mapping[Outcome | None, Finding] = {
     Outcome.UNAVAILABLE: Finding.NOT_ACCEPTED,
 }
 _LONGEST_PAUSE = 2.0
-_SHORTEST_WAIT = timedelta(seconds=1)
-_PROBE_WAIT = timedelta(seconds=2)
-_SENDER_WAIT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +99,14 @@ class Delivery:
     ) -> None:
         self._store = store
         self._providers = providers
-        self._configured = tuple(configured)
         self._policy = policy
         self._leases = leases
         self._breakers = breakers
         self._evidence = evidence
+        self._chooser = Chooser(
+            providers, configured, policy.retry_schedule, policy.last_chance, breakers, random
+        )
         self._clock = clock
-        self._random = random
         self._pause = pause
 
     def deliver(self, claim: Claim) -> Message | None:
@@ -126,7 +125,7 @@ class Delivery:
             if isinstance(step, Message):
                 message = step
                 break
-            choice, email, attempt = step
+            email, attempt = step
             lease_until = self._clock() + self._policy.lease
             opened = self._write(seen, lifecycle.attempt_opened(message, attempt), lease_until)
             if opened is None:
@@ -136,7 +135,7 @@ class Delivery:
                     return None
                 seen, message = current, self._merged(message, current)
                 continue
-            verdict = self._ask(choice.provider, email, opened)
+            verdict = self._ask(attempt.provider, email, opened)
             seen = opened
             message = lifecycle.attempt_closed(
                 opened, verdict, self._clock(), self._grace(opened.attempts[-1])
@@ -238,75 +237,16 @@ class Delivery:
     def _may_go_on(self, message: Message) -> bool:
         return self._leases.held(message) and self._pause(0)
 
-    def _next(self, message: Message, body: Body) -> Message | tuple[Choice, Email, Attempt]:
+    def _next(self, message: Message, body: Body) -> Message | tuple[Email, Attempt]:
         """The attempt that is to be made, or the message as it is without one."""
         now = self._clock()
         if now >= message.expires_at:
             return lifecycle.expired(message, now)
         email = _email(message, body, ids.attempt_id(message.id, len(message.attempts) + 1))
-        names = order(message, self._configured)
-        candidates = {name: self._candidate(name, email, now) for name in names}
-        choice = choose(message, tuple(candidates.values()))
-        while isinstance(choice, Choice) and choice.probe:
-            if self._breakers.begin_probe(choice.provider, now):
-                break
-            candidates[choice.provider] = self._taken(candidates[choice.provider], now)
-            choice = choose(message, tuple(candidates.values()))
-        if isinstance(choice, NoChoice) and not choice.round_over:
-            choice = self._last_chance(message, candidates, choice, now)
-        if isinstance(choice, NoChoice):
-            return self._without_choice(message, choice, now)
-        attempt = Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
-        return choice, email, attempt
-
-    def _without_choice(self, message: Message, choice: NoChoice, now: datetime) -> Message:
-        if choice.hopeless:
-            return lifecycle.given_up(message, f"no provider can carry it: {choice.why}", now)
-        if choice.round_over:
-            rounds = message.round - message.first_round + 1
-            rest = lifecycle.round_wait(self._policy.retry_schedule, rounds, self._random())
-            return lifecycle.waiting(message, now + rest, now)
-        until = choice.fit_from or now + self._breakers.policy.cooldown
-        last_chance = message.expires_at - self._policy.last_chance
-        if now < last_chance:
-            until = min(until, last_chance)
-        return lifecycle.waiting(message, max(until, now + _SHORTEST_WAIT), now, round_over=False)
-
-    def _last_chance(
-        self,
-        message: Message,
-        candidates: Mapping[str, Candidate],
-        choice: NoChoice,
-        now: datetime,
-    ) -> Choice | NoChoice:
-        """Nobody is fit, and the message has little time left: the least bad provider is asked."""
-        since = message.expires_at - self._policy.last_chance
-        offered = any(attempt.started_at >= since for attempt in message.attempts)
-        if now < since or offered:
+        choice = self._chooser.choose(message, email, now)
+        if isinstance(choice, Message):
             return choice
-        able = [name for name, candidate in candidates.items() if candidate.obstacle is None]
-        name = breaker.least_bad({n: self._breakers.of(n) for n in able}, able, now)
-        if name is None:
-            return choice
-        return Choice(name, f"the least bad, before the message expires; {choice.why}")
-
-    def _candidate(self, name: str, email: Email, now: datetime) -> Candidate:
-        provider = self._providers.get(name)
-        obstacle = "it is not set up" if provider is None else provider.refusal(email)
-        if obstacle is not None:
-            return Candidate(name, obstacle)
-        fitness = self._breakers.of(name)
-        fit_from = fitness.fit_from(now)
-        if fit_from is None or fit_from > now:
-            return Candidate(name, unfit=fitness.in_words(), fit_from=fit_from)
-        if self._breakers.refuses_sender(name, _domain(email.sender)):
-            return Candidate(
-                name, unfit="refused this sender a short while ago", fit_from=now + _SENDER_WAIT
-            )
-        return Candidate(name, probe=fitness.needs_probe)
-
-    def _taken(self, candidate: Candidate, now: datetime) -> Candidate:
-        return replace(candidate, unfit="is being probed", fit_from=now + _PROBE_WAIT, probe=False)
+        return email, Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
 
     def _ask(self, name: str, email: Email, message: Message) -> Verdict:
         """What the provider's answer, or the lack of one, means."""
@@ -329,7 +269,7 @@ class Delivery:
         """Tells the breakers what the attempt that was just closed says about its provider."""
         attempt = message.attempts[-1]
         if verdict.outcome is Outcome.REFUSED and verdict.scope == "sender":
-            self._breakers.remember_sender(attempt.provider, _domain(message.envelope.sender))
+            self._breakers.remember_sender(attempt.provider, message.envelope.sender.domain)
         self._breakers.report(
             attempt.provider,
             Report(
@@ -413,10 +353,6 @@ def _verdict(failure: ProviderFailure) -> Verdict:
             retry_after=failure.retry_after,
         )
     return Verdict(Outcome.UNKNOWN, reason, status_code=status, retry_after=failure.retry_after)
-
-
-def _domain(sender: Address) -> str:
-    return sender.email.rpartition("@")[2].lower()
 
 
 def _log_attempt(message: Message) -> None:

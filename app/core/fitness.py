@@ -13,7 +13,8 @@ from app.core import breaker
 from app.core.breaker import BreakerPolicy, BreakerState, Fitness, Report
 from app.core.models import Clock
 from app.core.records import from_ms, to_ms
-from app.core.store import MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import MessageStore
 
 log = structlog.get_logger(__name__)
 

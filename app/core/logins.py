@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.core import keys
-from app.core.store import translated
+from app.core.scripting import translated
 
 _LIFE_SECONDS = 600
 

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from app.core.connections import unknown_master
-from app.core.store import translated
+from app.core.scripting import translated
 
 _OLDEST_VERSION = (6, 2)
 _SCRIPT = "return 1"

@@ -1,53 +1,20 @@
 """Where messages live: Redis, through scripts that each move them in one atomic step.
 
-No command is sent twice by itself: the client that is handed in does not retry, and a write whose
-answer was lost raises `WriteInDoubt`. Repeating a move is safe: it carries a token of its own.
+No command is sent twice by itself. Repeating a move is safe: it carries a token of its own.
 """
 
-import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal, cast
 
-import orjson
 from redis import Redis
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,
-    MasterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-)
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from app.core import keys, queue, records
 from app.core.models import Body, Evidence, Message
-
-_SCRIPTS = Path(__file__).parent / "scripts"
-_PURGE_SLACK_MS = 3_600_000
-_AWAY = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, MasterDownError)
-_NOT_NOW = re.compile(
-    r"(MISCONF|NOREPLICAS|BUSY|UNKILLABLE|UNBLOCKED) "
-    # So does Redis 6.2 say what a script ran into.
-    r"|Error running script .* -(OOM|READONLY|MISCONF|NOREPLICAS) "
-)
-"""Further answers of a Redis that cannot do it now, and has not."""
-
-
-class StoreUnavailable(Exception):
-    """Redis does not answer, or cannot write now. Nothing has been written."""
-
-
-class WriteInDoubt(StoreUnavailable):
-    """The connection was lost after a write was sent: it may have been done or not."""
+from app.core.scripting import Scripts, StoreUnavailable, WriteInDoubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,38 +73,6 @@ class AcceptResult:
     ids: tuple[str, ...]
 
 
-@cache
-def _script(name: str) -> tuple[str, str]:
-    """The text of a script, with the names that it uses, and its SHA-1."""
-    key_names = {
-        name.lower(): value
-        for name, value in vars(keys).items()
-        if name.isupper() and isinstance(value, str)
-    }
-    settings = {
-        "name": queue.QUEUE,
-        "job": queue.DELIVER_JOB,
-        "timeout": queue.JOB_TIMEOUT,
-        "failure_ttl": queue.FAILURE_TTL,
-        "purge_slack": _PURGE_SLACK_MS,
-    }
-    source = "\n".join(
-        [
-            f"local K = {_lua_table(key_names)}",
-            f"local Q = {_lua_table(settings)}",
-            (_SCRIPTS / "common.lua").read_text(),
-            (_SCRIPTS / f"{name}.lua").read_text(),
-        ]
-    )
-    return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-
-def _lua_table(values: dict[str, Any]) -> str:
-    return (
-        "{" + ", ".join(f"{name} = {orjson.dumps(v).decode()}" for name, v in values.items()) + "}"
-    )
-
-
 class MessageStore:
     """The messages in Redis. Safe to use from several threads at once.
 
@@ -146,10 +81,7 @@ class MessageStore:
     """
 
     def __init__(self, redis: Redis, replica_within: timedelta | None = None) -> None:
-        self._redis = redis
-        self._wait: tuple[str | int, ...] | None = None
-        if replica_within is not None:
-            self._wait = ("WAIT", 1, replica_within // timedelta(milliseconds=1))
+        self._scripts = Scripts(redis, replica_within)
 
     def accept(
         self,
@@ -177,7 +109,7 @@ class MessageStore:
             arguments += ["" if due is None else records.to_ms(due), len(record)]
             arguments += [text for item in record.items() for text in item]
         key = keys.idempotency(first.key, idempotency.key_hash) if idempotency else ""
-        answer, confirmed = self._exchange("accept", [key], arguments, confirm=True)
+        answer, confirmed = self._scripts.exchange("accept", [key], arguments, confirm=True)
         kind, *ids = cast("list[str]", answer)
         if kind in ("accepted", "replayed") and not confirmed:
             raise WriteInDoubt("no replica has confirmed the write")
@@ -199,7 +131,7 @@ class MessageStore:
         self, count: int, owner: str, now: datetime, lease: timedelta, message_id: str
     ) -> tuple[int, list[Claim]]:
         until = now + lease
-        popped, *found = self._run(
+        popped, *found = self._scripts.run(
             "take",
             [],
             [
@@ -227,7 +159,7 @@ class MessageStore:
         with a worker that dies here.
         """
         name = keys.RQ_QUEUE + queue.QUEUE
-        self._read(lambda r: r.blmove(name, name, cast("int", seconds), "LEFT", "LEFT"))
+        self._scripts.read(lambda r: r.blmove(name, name, cast("int", seconds), "LEFT", "LEFT"))
 
     def move(self, change: Change) -> Message | None:
         """Writes the change if the message still is as it was seen.
@@ -244,7 +176,7 @@ class MessageStore:
         before, after = records.encode(change.before), records.encode(change.after)
         written = {name: text for name, text in after.items() if before.get(name) != text}
         now = change.after.updated_at
-        answer, confirmed = self._exchange(
+        answer, confirmed = self._scripts.exchange(
             "move",
             [],
             [
@@ -274,18 +206,18 @@ class MessageStore:
     def append(self, message_id: str, evidence: Evidence) -> bool:
         """Adds evidence to a message, whoever has it; whether it is new. Safe to repeat."""
         field, text = records.evidence_field(evidence), records.encode_evidence(evidence)
-        return bool(self._run("evidence", [], [message_id, field, text]) == 1)
+        return bool(self._scripts.run("evidence", [], [message_id, field, text]) == 1)
 
     def has_body(self, message_id: str) -> bool:
         """Whether the content of the message is still kept."""
-        return bool(self._read(lambda r: r.exists(keys.body(message_id))))
+        return bool(self._scripts.read(lambda r: r.exists(keys.body(message_id))))
 
     def renew(self, leases: Iterable[tuple[str, int]], owner: str, until: datetime) -> set[str]:
         """Renews leases, given as pairs of message id and fence; returns the ids of those lost."""
         pairs = [part for pair in leases for part in pair]
         if not pairs:
             return set()
-        return set(self._run("renew", [], [owner, records.to_ms(until), *pairs]))
+        return set(self._scripts.run("renew", [], [owner, records.to_ms(until), *pairs]))
 
     def get(self, message_id: str) -> Message | None:
         """The message, or None if there is none, or no longer."""
@@ -301,7 +233,7 @@ class MessageStore:
                 pipeline.zscore(keys.LEASED, message_id)
             return pipeline.execute()
 
-        answers = self._read(read) if message_ids else []
+        answers = self._scripts.read(read) if message_ids else []
         found: list[Message | None] = []
         for message_id, record, until in zip(message_ids, answers[::2], answers[1::2], strict=True):
             lease_until = None if until is None else records.from_ms(int(until))
@@ -316,7 +248,8 @@ class MessageStore:
         lower = "-" if since is None else f"[{since}"
         name = keys.messages(api_key, state)
         return cast(
-            "list[str]", self._read(lambda r: r.zrevrangebylex(name, upper, lower, 0, limit))
+            "list[str]",
+            self._scripts.read(lambda r: r.zrevrangebylex(name, upper, lower, 0, limit)),
         )
 
     def due(self, now: datetime, limit: int) -> list[str]:
@@ -331,26 +264,28 @@ class MessageStore:
         ms = records.to_ms(now)
         return cast(
             "list[str]",
-            self._read(lambda r: r.zrangebyscore(name, "-inf", ms, start=0, num=limit)),
+            self._scripts.read(lambda r: r.zrangebyscore(name, "-inf", ms, start=0, num=limit)),
         )
 
     def ring_again(self, now: datetime, limit: int) -> list[str]:
         """Rings for queued messages whose job is gone; returns their ids."""
-        return cast("list[str]", self._run("ring_again", [], [limit, queue.rq_time(now)]))
+        return cast("list[str]", self._scripts.run("ring_again", [], [limit, queue.rq_time(now)]))
 
     def purge(self, now: datetime, limit: int) -> int:
         """Removes ended messages that have been kept long enough; returns how many."""
-        return cast("int", self._run("purge", [], [records.to_ms(now), limit]))
+        return cast("int", self._scripts.run("purge", [], [records.to_ms(now), limit]))
 
     def lock_sweeping(self, owner: str, seconds: float) -> bool:
         """Whether the owner is the one who sweeps for the next seconds."""
-        try:
-            return bool(self._redis.set(keys.SWEEPER, owner, nx=True, px=int(seconds * 1000)))
-        except OutOfMemoryError:
-            # What sweeping does makes room, and does no harm if several do it.
-            return True
-        except RedisError as error:
-            raise self._translated(error) from error
+
+        def lock(redis: Redis) -> bool:
+            try:
+                return bool(redis.set(keys.SWEEPER, owner, nx=True, px=int(seconds * 1000)))
+            except OutOfMemoryError:
+                # What sweeping does makes room, and does no harm if several do it.
+                return True
+
+        return cast("bool", self._scripts.read(lock))
 
     def fitness(self) -> tuple[dict[str, str], int]:
         """What is known of each provider, as text, and how many refused senders are remembered."""
@@ -361,123 +296,48 @@ class MessageStore:
             pipeline.zcard(keys.REFUSED_SENDERS)
             return pipeline.execute()
 
-        texts, refused_senders = self._read(read)
+        texts, refused_senders = self._scripts.read(read)
         return texts, refused_senders
 
     def write_fitness(self, name: str, version: int, text: str) -> bool:
         """Writes what is known of a provider, if nobody has since that version."""
-        return bool(self._run("fitness", [], [name, version, text]))
+        return bool(self._scripts.run("fitness", [], [name, version, text]))
 
     def sender_refused_until(self, name: str, domain: str) -> datetime | None:
         """Until when a provider's refusal of a From domain is remembered."""
-        until = self._read(lambda r: r.zscore(keys.REFUSED_SENDERS, f"{name} {domain}"))
+        until = self._scripts.read(lambda r: r.zscore(keys.REFUSED_SENDERS, f"{name} {domain}"))
         return None if until is None else records.from_ms(int(until))
 
     def remember_refused_sender(self, name: str, domain: str, until: datetime) -> None:
         member = {f"{name} {domain}": records.to_ms(until)}
-        self._read(lambda r: r.zadd(keys.REFUSED_SENDERS, member))
+        self._scripts.read(lambda r: r.zadd(keys.REFUSED_SENDERS, member))
 
     def forget_refused_senders(self, now: datetime) -> None:
         """Drops what was remembered for long enough."""
         ms = records.to_ms(now)
-        self._read(lambda r: r.zremrangebyscore(keys.REFUSED_SENDERS, "-inf", ms))
+        self._scripts.read(lambda r: r.zremrangebyscore(keys.REFUSED_SENDERS, "-inf", ms))
 
     def memory(self) -> Memory | None:
         """The server's memory; None where it does not say."""
         try:
-            info = self._read(lambda r: r.info("memory"))
+            info = self._scripts.read(lambda r: r.info("memory"))
             return Memory(int(info["used_memory"]), int(info["maxmemory"]))
         except (ResponseError, KeyError):
             return None
 
     def ping(self) -> None:
         """Raises StoreUnavailable if Redis does not answer."""
-        self._read(lambda r: r.ping())
+        self._scripts.read(lambda r: r.ping())
 
     def check_ready(self) -> None:
         """Raises StoreUnavailable if Redis does not take writes now, or no replica has them."""
         # It writes nothing, and is refused like any write that needs memory.
-        self._read(lambda r: r.setrange(keys.NOTHING, 0, ""))
-        if self._wait is not None:
-            _, replicas, milliseconds = self._wait
-            if not self._read(lambda r: r.wait(replicas, milliseconds)):
-                raise StoreUnavailable("Redis has no replica that keeps up with it")
-
-    def _read(self, command: Any) -> Any:
-        try:
-            return command(self._redis)
-        except RedisError as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: RedisError) -> Exception:
-        if isinstance(error, ReadOnlyError) or " -READONLY " in str(error):
-            # It was the master once: new connections lead to whoever is it now.
-            self._redis.connection_pool.disconnect(inuse_connections=False)
-        return translated(error)
-
-    def _run(self, name: str, script_keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        return self._exchange(name, script_keys, arguments)[0]
-
-    def _exchange(
-        self,
-        name: str,
-        script_keys: Sequence[str],
-        arguments: Sequence[str | int],
-        confirm: bool = False,
-    ) -> tuple[Any, bool]:
-        """What a script answers, and whether a replica has confirmed it, where one is to."""
-        source, digest = _script(name)
-        call = [len(script_keys), *script_keys, *arguments]
-        wait = (self._wait,) if confirm and self._wait is not None else ()
-        try:
-            try:
-                answer, *replicas = self._send_once(("EVALSHA", digest, *call), *wait)
-            except NoScriptError:
-                # The server does not know the script yet, and so has not run it.
-                answer, *replicas = self._send_once(("EVAL", source, *call), *wait)
-        except RedisError as error:
-            raise self._translated(error) from error
-        return answer, all(isinstance(count, int) and count > 0 for count in replicas)
-
-    def _send_once(self, *commands: Sequence[str | int]) -> list[Any]:
-        """Sends commands over a connection that is known to be open, and never again.
-
-        Raises the first one's error, if it has one; those of the others are answers.
-        """
-        pool = self._redis.connection_pool
-        connection = pool.get_connection()
-        try:
-            for command in commands:
-                connection.send_command(*command)  # type: ignore[no-untyped-call]
-            first, *others = [_answer(connection) for _ in commands]
-            if isinstance(first, ResponseError):
-                raise first
-            return [first, *others]
-        except BusyLoadingError:
-            connection.disconnect()  # type: ignore[no-untyped-call]
-            raise
-        except (ConnectionError, TimeoutError, OSError) as error:
-            connection.disconnect()  # type: ignore[no-untyped-call]
-            raise WriteInDoubt("the connection to Redis was lost during a write") from error
-        finally:
-            pool.release(connection)
-
-
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
+        self._scripts.read(lambda r: r.setrange(keys.NOTHING, 0, ""))
+        if not self._scripts.replicated():
+            raise StoreUnavailable("Redis has no replica that keeps up with it")
 
 
 def _lease_argument(change: Change) -> str | int:
     if change.lease_over:
         return "over"
     return "" if change.lease_until is None else records.to_ms(change.lease_until)
-
-
-def translated(error: RedisError) -> Exception:
-    """What an error of the Redis client means to us: StoreUnavailable, or the error itself."""
-    if not isinstance(error, _AWAY) and not _NOT_NOW.match(str(error)):
-        return error
-    return StoreUnavailable(f"Redis does not answer: {type(error).__name__}")

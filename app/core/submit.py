@@ -22,7 +22,8 @@ from app.core.models import (
     RecipientKind,
 )
 from app.core.records import to_ms
-from app.core.store import Idempotency, MessageStore, StoreUnavailable, WriteInDoubt
+from app.core.scripting import StoreUnavailable, WriteInDoubt
+from app.core.store import Idempotency, MessageStore
 from providers.types import Address
 
 _IDEMPOTENCY_KEPT = timedelta(hours=24)

@@ -11,7 +11,8 @@ import structlog
 
 from app.core import lifecycle
 from app.core.models import Clock, Message, MessageState
-from app.core.store import Change, MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import Change, MessageStore
 
 log = structlog.get_logger(__name__)
 

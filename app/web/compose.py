@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 from app.api.auth import open_route
 from app.api.context import services
 from app.api.parsing import flatten
-from app.core.store import StoreUnavailable
+from app.core.scripting import StoreUnavailable
 from app.core.submit import AcceptInDoubt, IdempotencyMismatch, Submitted, fingerprint
 from app.web import session
 from app.web.mail_form import MailForm

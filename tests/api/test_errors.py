@@ -4,7 +4,7 @@ import fakeredis
 import pytest
 
 from app.api.errors import Problem
-from app.core.store import StoreUnavailable, WriteInDoubt
+from app.core.scripting import StoreUnavailable, WriteInDoubt
 from tests.api.caller import Caller, problem
 
 

@@ -11,7 +11,8 @@ from app.core.backlog import Backlog
 from app.core.ids import attempt_id
 from app.core.lifecycle import Verdict
 from app.core.models import Attempt, MessageState, Outcome
-from app.core.store import Change, Idempotency, Memory, MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import Change, Idempotency, Memory, MessageStore
 from tests.redis_server import Server
 from tests.scripted import BODY, message
 

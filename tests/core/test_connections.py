@@ -8,7 +8,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from app.core.connections import Patience, client
-from app.core.store import MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import MessageStore
 from tests.redis_server import Server
 from tests.scripted import BODY, message
 from tests.waiting import until

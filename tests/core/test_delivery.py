@@ -18,7 +18,8 @@ from app.core.models import (
     RecipientState,
     Source,
 )
-from app.core.store import MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import MessageStore
 from app.core.sweeper import Sweeper
 from providers.errors import (
     AccountRefused,

@@ -10,7 +10,8 @@ from app.core import lifecycle
 from app.core.connections import Patience, client
 from app.core.ids import attempt_id
 from app.core.models import Attempt, Lease, Outcome
-from app.core.store import Change, Idempotency, MessageStore, StoreUnavailable, WriteInDoubt
+from app.core.scripting import StoreUnavailable, WriteInDoubt
+from app.core.store import Change, Idempotency, MessageStore
 from tests.core.test_delivery import Service, outcomes
 from tests.redis_server import Server
 from tests.scripted import BODY, message

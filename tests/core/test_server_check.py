@@ -11,8 +11,8 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from app.core.connections import Patience, client
+from app.core.scripting import StoreUnavailable
 from app.core.server_check import check
-from app.core.store import StoreUnavailable
 from app.services import check_server, connect
 from config import Settings, SettingsError
 from tests.redis_server import Server

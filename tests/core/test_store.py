@@ -16,7 +16,8 @@ from app.core import lifecycle
 from app.core.ids import attempt_id
 from app.core.models import Attempt, MessageState, Outcome
 from app.core.queue import QUEUE
-from app.core.store import Change, Idempotency, MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import Change, Idempotency, MessageStore
 from app.services import connect, utc_now
 from tests.scripted import BODY, message
 

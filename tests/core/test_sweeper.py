@@ -6,7 +6,8 @@ import pytest
 from redis import Redis
 
 from app.core.models import MessageState
-from app.core.store import MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import MessageStore
 from app.core.sweeper import Sweeper
 from tests.scripted import BODY, message
 

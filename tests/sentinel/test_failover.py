@@ -8,7 +8,8 @@ import pytest
 from redis import Redis
 
 from app.core.connections import Patience, master_client
-from app.core.store import MessageStore, StoreUnavailable
+from app.core.scripting import StoreUnavailable
+from app.core.store import MessageStore
 from app.services import check_server, utc_now
 from config import Settings, SettingsError
 from tests.chaos.table import breaks
@@ -57,9 +58,9 @@ def test_a_master_that_hung_and_comes_back_gets_no_more_mail(cluster):
     store = store_of(cluster)
     accept(store)
     # What is idle here is connected to the first master, and has not failed.
-    idle = [store._redis.connection_pool.get_connection() for _ in range(3)]
+    idle = [store._scripts._redis.connection_pool.get_connection() for _ in range(3)]
     for connection in idle:
-        store._redis.connection_pool.release(connection)
+        store._scripts._redis.connection_pool.release(connection)
     first = cluster.master()
     cluster.hang(first)
     second = cluster.wait_for_another(first)

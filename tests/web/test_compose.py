@@ -8,7 +8,8 @@ from html import unescape
 import pytest
 
 from app.core.models import MessageState
-from app.core.store import MessageStore, WriteInDoubt
+from app.core.scripting import WriteInDoubt
+from app.core.store import MessageStore
 from app.core.submit import Submitter
 from app.factory import create_app
 from tests.web.conftest import MAIL, Visitor, hidden_fields, with_settings

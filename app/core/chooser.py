@@ -1,0 +1,106 @@
+"""Choosing whom to ask: what is known of the providers, put before the router's decision."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.core import breaker, lifecycle
+from app.core.fitness import Breakers
+from app.core.models import Message
+from app.core.router import Candidate, Choice, NoChoice, choose, order
+from providers.base import Provider
+from providers.types import Email
+
+_SHORTEST_WAIT = timedelta(seconds=1)
+_PROBE_WAIT = timedelta(seconds=2)
+_SENDER_WAIT = timedelta(minutes=5)
+
+
+class Chooser:
+    """Chooses the provider for an attempt. Safe to use from several threads at once.
+
+    `last_chance` before it expires, a message that found nobody fit is offered to the least bad.
+    `random` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        configured: Sequence[str],
+        retry_schedule: tuple[float, ...],
+        last_chance: timedelta,
+        breakers: Breakers,
+        random: Callable[[], float],
+    ) -> None:
+        self._providers = providers
+        self._configured = tuple(configured)
+        self._retry_schedule = retry_schedule
+        self._last_chance_within = last_chance
+        self._breakers = breakers
+        self._random = random
+
+    def choose(self, message: Message, email: Email, now: datetime) -> Choice | Message:
+        """Whom to ask now; or the message as it is where nobody is: it waits, or is given up."""
+        names = order(message, self._configured)
+        candidates = {name: self._candidate(name, email, now) for name in names}
+        choice = choose(message, tuple(candidates.values()))
+        while isinstance(choice, Choice) and choice.probe:
+            if self._breakers.begin_probe(choice.provider, now):
+                break
+            candidates[choice.provider] = _taken(candidates[choice.provider], now)
+            choice = choose(message, tuple(candidates.values()))
+        if isinstance(choice, NoChoice) and not choice.round_over:
+            choice = self._last_chance(message, candidates, choice, now)
+        if isinstance(choice, NoChoice):
+            return self._without_choice(message, choice, now)
+        return choice
+
+    def _without_choice(self, message: Message, choice: NoChoice, now: datetime) -> Message:
+        if choice.hopeless:
+            return lifecycle.given_up(message, f"no provider can carry it: {choice.why}", now)
+        if choice.round_over:
+            rounds = message.round - message.first_round + 1
+            rest = lifecycle.round_wait(self._retry_schedule, rounds, self._random())
+            return lifecycle.waiting(message, now + rest, now)
+        until = choice.fit_from or now + self._breakers.policy.cooldown
+        last_chance = message.expires_at - self._last_chance_within
+        if now < last_chance:
+            until = min(until, last_chance)
+        return lifecycle.waiting(message, max(until, now + _SHORTEST_WAIT), now, round_over=False)
+
+    def _last_chance(
+        self,
+        message: Message,
+        candidates: Mapping[str, Candidate],
+        choice: NoChoice,
+        now: datetime,
+    ) -> Choice | NoChoice:
+        """Nobody is fit, and the message has little time left: the least bad provider is asked."""
+        since = message.expires_at - self._last_chance_within
+        offered = any(attempt.started_at >= since for attempt in message.attempts)
+        if now < since or offered:
+            return choice
+        able = [name for name, candidate in candidates.items() if candidate.obstacle is None]
+        name = breaker.least_bad({n: self._breakers.of(n) for n in able}, able, now)
+        if name is None:
+            return choice
+        return Choice(name, f"the least bad, before the message expires; {choice.why}")
+
+    def _candidate(self, name: str, email: Email, now: datetime) -> Candidate:
+        provider = self._providers.get(name)
+        obstacle = "it is not set up" if provider is None else provider.refusal(email)
+        if obstacle is not None:
+            return Candidate(name, obstacle)
+        fitness = self._breakers.of(name)
+        fit_from = fitness.fit_from(now)
+        if fit_from is None or fit_from > now:
+            return Candidate(name, unfit=fitness.in_words(), fit_from=fit_from)
+        if self._breakers.refuses_sender(name, email.sender.domain):
+            return Candidate(
+                name, unfit="refused this sender a short while ago", fit_from=now + _SENDER_WAIT
+            )
+        return Candidate(name, probe=fitness.needs_probe)
+
+
+def _taken(candidate: Candidate, now: datetime) -> Candidate:
+    return replace(candidate, unfit="is being probed", fit_from=now + _PROBE_WAIT, probe=False)
