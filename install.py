@@ -21,6 +21,7 @@ STORE = "requirements-store.txt"
 PARTS = {
     "requirements.txt": ["requirements.txt"],
     "requirements-dev.txt": ["requirements.txt", "requirements-dev.txt"],
+    "requirements-bench.txt": ["requirements.txt", "requirements-bench.txt"],
 }
 
 
