@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import ClassVar, Self
 
@@ -13,8 +13,9 @@ from providers.answers import Answer, Complaint, Rule, judge, reason, retry_afte
 from providers.carrying import Limits, obstacle
 from providers.errors import MessageRefused, ProviderFailure, Rejected, Unknown
 from providers.records import Records
-from providers.transport import Call, Transport
-from providers.types import Accepted, Email
+from providers.transport import MOST_CONNECTIONS, Call, Transport
+from providers.types import Accepted, DeliveryEvent, Email
+from providers.webhooks import WebhookContent, WebhookRequest, WebhooksNotSetUp
 
 #: Scheme, host, port and path; neither query nor credentials.
 _BASE_URL = re.compile(
@@ -59,8 +60,13 @@ class Provider(ABC):
 
     name: ClassVar[str]
     settings: ClassVar[tuple[ProviderSetting, ...]] = ()
+    rate_counts_recipients: ClassVar[bool] = False
+    """Whether its limit a second is one of recipients, and not of messages."""
     can_tell: bool = False
     """Whether it can be asked afterwards what became of an attempt: see `find`."""
+    repeatable: ClassVar[timedelta | None] = None
+    """How long after an attempt began it may be sent again unchanged, because the provider knows it
+    by its id and takes it only once; None where a second call could make a second copy."""
 
     @classmethod
     def configure(cls, values: Mapping[str, str], timeouts: Timeouts) -> Self:
@@ -97,6 +103,25 @@ class Provider(ABC):
         """
         return None
 
+    @property
+    def hears(self) -> bool:
+        """Whether its webhooks are set up, so that `read_webhook` can verify them."""
+        return False
+
+    def read_webhook(self, request: WebhookRequest) -> WebhookContent:
+        """What a webhook tells; verified first, on its raw bytes. Raises a WebhookFault.
+
+        Every record of a batch counts, and every recipient of a record has an event of its own.
+        """
+        raise WebhooksNotSetUp(f"{self.name} has no webhooks here")
+
+    def news(self, since: datetime) -> tuple[tuple[DeliveryEvent, ...], datetime]:
+        """What the provider keeps of events since a time, oldest first, where it can be asked.
+
+        A bounded number, and the time from which to ask on. May raise a ProviderFailure.
+        """
+        return (), since
+
     def close(self) -> None:  # noqa: B027  (nothing to give back is a fair answer)
         """Give back what the provider holds, such as connections."""
 
@@ -118,7 +143,7 @@ class HttpProvider(Provider):
         timeouts: Timeouts,
         *,
         clock: Callable[[], float] = time.time,
-        connections: int = 100,
+        connections: int = MOST_CONNECTIONS,
     ) -> None:
         """The base URL is the setting `<NAME>_BASE_URL`; `clock` gives Unix time."""
         for setting in self.settings:
@@ -149,7 +174,7 @@ class HttpProvider(Provider):
             raise MessageRefused(obstacle)
         answer = self._transport.post(self.compose(email))
         if 200 <= answer.status < 300:
-            return self.accepted(answer)
+            return self.taken(email, answer)
         raise self.failure(email, answer)
 
     def refusal(self, email: Email) -> str | None:
@@ -161,6 +186,13 @@ class HttpProvider(Provider):
 
         May raise a ProviderFailure: nothing is sent then.
         """
+
+    def taken(self, email: Email, answer: Answer) -> Accepted:
+        """What a 2xx means where it may differ from recipient to recipient.
+
+        May raise a ProviderFailure: some providers answer 200 and take the message for nobody.
+        """
+        return self.accepted(answer)
 
     def accepted(self, answer: Answer) -> Accepted:
         """What a 2xx means: acceptance, even if it is cut short or cannot be read."""

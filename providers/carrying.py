@@ -5,19 +5,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from providers.mailbox import ascii_domain
+from providers.mime import base64_size
 from providers.types import Address, Email
 
 #: Line breaks, and what some mail software takes for one; a tab is a blank in any header.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
+_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
+_CONTENT_ID = re.compile(r"[\w!#$%&'*+/=?^`{|}~.@-]+", re.ASCII)
+#: The headers of a file, and the lines between it and the next one.
+_PART_OVERHEAD = 300
+#: What SES and some others built on it take as no attachment, by the end of its name.
+#: https://docs.aws.amazon.com/ses/latest/dg/mime-types.html
+RISKY_FILES = frozenset(
+    """
+    ade adp app asp bas bat cer chm cmd com cpl crt csh der exe fxp gadget hlp hta inf ins isp its
+    js jse ksh lib lnk mad maf mag mam maq mar mas mat mau mav maw mda mdb mde mdt mdw mdz msc msh
+    msh1 msh1xml msh2 msh2xml mshxml msi msp mst ops pcd pif plg prf prg ps1 ps1xml ps2 ps2xml psc1
+    psc2 reg scf scr sct shb shs sys tmp url vb vbe vbs vps vsmacros vss vst vsw vxd ws wsc wsf wsh
+    xnk
+    """.split()  # noqa: SIM905  (a hundred quotes would not make it easier to read)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How far a provider goes.
 
-    `size` is in bytes, `recipients` over To, Cc and Bcc together. `steering` holds the beginnings,
-    in lower case, of header names that the provider takes as orders instead of sending them on.
+    `size` is in bytes, of a message with its files encoded; `recipients` are over To, Cc and Bcc
+    together. `steering` holds the beginnings, in lower case, of header names that the provider
+    takes as orders instead of sending them on. `refused_files` are the ends of names, in lower case
+    and without the dot, of files that it does not take.
     """
 
     size: int
@@ -25,6 +43,7 @@ class Limits:
     steering: tuple[str, ...] = ()
     repeated_headers: bool = False
     utf8_recipients: bool = False
+    refused_files: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +85,19 @@ def _obstacles(email: Email, limits: Limits) -> Iterator[str]:
     except UnicodeEncodeError:
         yield "it holds characters that no encoding has (lone surrogates)"
         return
+    size += encoded_size(email)
     if size > limits.size:
         yield f"it has {size / 1e6:.1f} MB, the limit is {limits.size / 1e6:.0f} MB"
     if len(email.recipients) > limits.recipients:
         yield f"it has {len(email.recipients)} recipients, the limit is {limits.recipients}"
     yield from _header_obstacles(email, limits)
     yield from _address_obstacles(email, limits)
+    yield from _file_obstacles(email, limits)
+
+
+def encoded_size(email: Email) -> int:
+    """How many bytes the files of a message have in MIME, about."""
+    return sum(base64_size(file.content) + _PART_OVERHEAD for file in email.attachments)
 
 
 def _header_obstacles(email: Email, limits: Limits) -> Iterator[str]:
@@ -90,6 +116,7 @@ def _address_obstacles(email: Email, limits: Limits) -> Iterator[str]:
         ("sender", (email.sender,), False),
         ("reply-to address", email.reply_to, False),
         ("recipient", email.recipients, limits.utf8_recipients),
+        ("shown address", email.header_to + email.header_cc, True),
     ):
         for address in addresses:
             try:
@@ -101,15 +128,36 @@ def _address_obstacles(email: Email, limits: Limits) -> Iterator[str]:
                 yield f"the local part of a {kind} is not ASCII"
 
 
+def _file_obstacles(email: Email, limits: Limits) -> Iterator[str]:
+    ids = [file.content_id for file in email.attachments if file.content_id is not None]
+    if len(ids) != len(set(ids)):
+        yield "two of its files have the same content id"
+    for file in email.attachments:
+        if not file.filename:
+            yield "a file has no name"
+        if not _CONTENT_TYPE.fullmatch(file.content_type):
+            yield "the content type of a file is no type"
+        if file.content_id is not None and not _CONTENT_ID.fullmatch(file.content_id):
+            yield "a content id has characters that none may have"
+        kind = file.filename.rpartition(".")[2].lower()
+        if kind in limits.refused_files:
+            yield f"it takes no .{kind} files"
+
+
 def _header_texts(email: Email) -> Iterator[tuple[str, str]]:
     yield "subject", email.subject
     yield "attempt id", email.attempt_id
     for address in (email.sender, *email.recipients, *email.reply_to):
         yield "name of an address", address.name
         yield "address", address.email
+    for address in (*(email.shown_to or ()), *(email.shown_cc or ())):
+        yield "name of an address", address.name
+        yield "address", address.email
     for name, value in email.headers:
         yield "name of a header", name
         yield "value of a header", value
+    for file in email.attachments:
+        yield "name of a file", file.filename
 
 
 def _texts(email: Email) -> Iterator[str]:

@@ -18,6 +18,9 @@ from providers.deadline import Exchange, current_exchange
 #: cannot know whether it was read, so a connection that rested this long is not used again.
 IDLE_LIMIT = 20.0
 
+#: How much of a long message is sent at once. A thread waits for its turn after each piece.
+_PIECE = 256 * 1024
+
 
 class _Answer(http.client.HTTPResponse):
     """Notes the status before the headers are read: it counts even if they never end."""
@@ -124,11 +127,11 @@ class CuttableAdapter(HTTPAdapter):
     _pools: ClassVar = {"http": _Pool, "https": _SecurePool}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, blocksize=_PIECE, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager = super().proxy_manager_for(proxy, blocksize=_PIECE, **kwargs)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
         return manager

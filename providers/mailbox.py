@@ -28,6 +28,9 @@ def raw(address: Address) -> str:
     """`Name <address>` with the name in plain UTF-8, quoted where RFC 5322 wants it."""
     if not address.name:
         return ascii_domain(address)
+    if _ENCODED_WORD.search(address.name):
+        # As it stands, it would be read as something else.
+        return encoded(address)
     plain = _SPECIALS.isdisjoint(address.name)
     return f"{address.name if plain else quoted(address.name)} <{ascii_domain(address)}>"
 

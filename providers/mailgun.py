@@ -1,22 +1,38 @@
 """Mailgun: a form posted to the messages of a domain."""
 
+import hmac
 import json
 import re
+import secrets
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlencode
 
-from providers import mailbox
+from providers import mailbox, mime
 from providers.answers import Answer, Complaint, Rule
 from providers.base import BadSettings, HttpProvider, ProviderSetting, Timeouts
 from providers.carrying import Limits, envelopes
 from providers.errors import AccountRefused, Limited, MessageRefused, Rejected, SenderRefused
 from providers.records import Records, member, objects, searchable
 from providers.transport import Call
-from providers.types import Accepted, Email
+from providers.types import Accepted, Attachment, Bounce, DeliveryEvent, Email, EventType
+from providers.webhooks import (
+    NotAuthentic,
+    NotReadable,
+    WebhookContent,
+    WebhookRequest,
+    WebhooksNotSetUp,
+    address,
+    moment,
+    one_line,
+    parsed,
+    text,
+    within,
+)
 
 #: The parameters that begin with o:, h:, v: or t: have 16 KB together.
 #: https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
@@ -29,6 +45,29 @@ _TAKEN = {"accepted", "delivered", "failed", "opened", "clicked", "complained", 
 _PAGE, _PAGES = 100, 10
 #: How far Mailgun's clock may be behind ours.
 _SKEW = timedelta(minutes=1)
+#: Events surface late: what is older than this is complete.
+_SETTLED = timedelta(minutes=30)
+#: Mailgun tries for about eight hours to get a webhook through, perhaps with its first signature.
+#: https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhooks
+_WEBHOOK_AGE = timedelta(hours=10)
+_WEBHOOK_SKEW = timedelta(minutes=5)
+#: What an event is by its name, its severity and its reason; the first row that fits counts.
+#: https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
+_EVENTS: tuple[tuple[str, str, str, EventType, Bounce | None], ...] = (
+    ("accepted", ".*", ".*", EventType.ACCEPTED, None),
+    ("delivered", ".*", ".*", EventType.DELIVERED, None),
+    ("opened", ".*", ".*", EventType.OPENED, None),
+    ("clicked", ".*", ".*", EventType.CLICKED, None),
+    ("complained", ".*", ".*", EventType.COMPLAINED, None),
+    ("unsubscribed", ".*", ".*", EventType.UNSUBSCRIBED, None),
+    ("rejected", ".*", ".*", EventType.REJECTED, None),
+    ("failed", "temporary", ".*", EventType.DEFERRED, None),
+    ("failed", ".*", "suppress-bounce", EventType.REJECTED, Bounce.HARD),
+    ("failed", ".*", "suppress-.*", EventType.REJECTED, None),
+    ("failed", ".*", "espblock|blacklisted", EventType.BOUNCED, Bounce.BLOCK),
+    ("failed", ".*", "bounce|hardfail", EventType.BOUNCED, Bounce.HARD),
+    ("failed", ".*", ".*", EventType.BOUNCED, Bounce.SOFT),
+)
 _ADDRESS_FIELD = re.compile(r"^'?(to|cc|bcc)'? parameter", re.IGNORECASE)
 
 
@@ -44,6 +83,7 @@ class MailgunProvider(HttpProvider):
         ProviderSetting("MAILGUN_API_KEY", required=True, secret=True),
         ProviderSetting("MAILGUN_DOMAIN", required=True),
         ProviderSetting("MAILGUN_BASE_URL", default="https://api.mailgun.net"),
+        ProviderSetting("MAILGUN_WEBHOOK_SIGNING_KEY", secret=True),
     )
     # Mailgun takes addresses with a non-ASCII local part as recipients, but writes broken headers
     # for them in From: https://anymail.dev/en/stable/esps/mailgun/
@@ -78,16 +118,13 @@ class MailgunProvider(HttpProvider):
         if not _DOMAIN.fullmatch(domain):
             raise BadSettings("MAILGUN_DOMAIN must be a domain such as mg.example.com")
         self._url = f"{self.base_url}/v3/{domain}/messages"
+        self._whole_url = f"{self._url}.mime"
         credentials = b64encode(f"api:{values['MAILGUN_API_KEY']}".encode()).decode()
         self._secrets = (values["MAILGUN_API_KEY"], credentials)
-        self._headers = {
-            "Authorization": f"Basic {credentials}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+        self._headers = {"Authorization": f"Basic {credentials}"}
+        self._signing_key = values["MAILGUN_WEBHOOK_SIGNING_KEY"].encode()
         self._events = f"{self.base_url}/v3/{domain}/events"
-        self.records = self.records_read_with(
-            {"Authorization": self._headers["Authorization"]}, self._secrets
-        )
+        self.records = self.records_read_with(self._headers, self._secrets)
 
     def refusal(self, email: Email) -> str | None:
         if not (email.text or email.html):
@@ -95,12 +132,15 @@ class MailgunProvider(HttpProvider):
         obstacle = super().refusal(email)
         if obstacle is not None:
             return obstacle
-        size = sum(len(name) + len(value.encode()) for name, value in _options(email))
+        options = [] if _goes_whole(email) else _options(email)
+        size = sum(len(name) + len(value.encode()) for name, value in options)
         if size > _OPTIONS_LIMIT:
             return f"its headers have {size / 1000:.1f} KB together, the limit is 16 KB"
         return None
 
     def compose(self, email: Email) -> Call:
+        if _goes_whole(email):
+            return self._whole(email)
         fields = [("from", mailbox.raw(email.sender))]
         copies = envelopes(email)
         for copy in copies:
@@ -116,7 +156,26 @@ class MailgunProvider(HttpProvider):
         fields.append(("subject", email.subject))
         fields += [(k, v) for k, v in (("text", email.text), ("html", email.html)) if v]
         fields += _options(email)
-        return Call(self._url, self._headers, urlencode(fields).encode(), self._secrets)
+        files = [
+            _File("attachment" if file.content_id is None else "inline", file)
+            for file in email.attachments
+        ]
+        return self._call(self._url, fields, files)
+
+    def _whole(self, email: Email) -> Call:
+        """The message as MIME, whose headers Mailgun leaves alone; `to` is the envelope."""
+        fields = [("to", mailbox.ascii_domain(address)) for address in email.recipients]
+        fields.append(_attempt(email))
+        date = (("Date", formatdate(self._clock())),)
+        message = Attachment("message.eml", "message/rfc822", mime.build(email, date))
+        return self._call(self._whole_url, fields, [_File("message", message)])
+
+    def _call(self, url: str, fields: list[tuple[str, str]], files: list["_File"]) -> Call:
+        if files:
+            kind, body = _multipart(fields, files)
+        else:
+            kind, body = "application/x-www-form-urlencoded", urlencode(fields).encode()
+        return Call(url, {**self._headers, "Content-Type": kind}, body, self._secrets)
 
     def accepted(self, answer: Answer) -> Accepted:
         # An unknown path, such as that of a wrong base URL, answers 200 with a plain-text banner.
@@ -164,6 +223,70 @@ class MailgunProvider(HttpProvider):
             url = self._next(page) if events else None
         return None
 
+    @property
+    def hears(self) -> bool:
+        return bool(self._signing_key)
+
+    def read_webhook(self, request: WebhookRequest) -> WebhookContent:
+        """https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks
+
+        The signature does not cover the event, so that each may come with its token only once.
+        """
+        if not self._signing_key:
+            raise WebhooksNotSetUp("MAILGUN_WEBHOOK_SIGNING_KEY is not set")
+        body = parsed(request.body)
+        token = self._verified(member(body, "signature"), request.received_at)
+        data = member(body, "event-data")
+        if not isinstance(data, dict):
+            raise NotReadable("there is no event-data in it")
+        event = _event(data, request.received_at)
+        return WebhookContent(
+            events=() if event is None else (event,),
+            ignored=(str(data.get("event")),) if event is None else (),
+            token=token,
+            token_lasts=_WEBHOOK_AGE + _WEBHOOK_SKEW,
+        )
+
+    def _verified(self, signature: object, now: datetime) -> str:
+        """The token of a signature that is ours and fresh enough."""
+        stamp, token = text(member(signature, "timestamp")), text(member(signature, "token"))
+        at = moment(stamp)
+        if stamp is None or token is None or at is None:
+            raise NotAuthentic("there is no signature in it")
+        signed = (stamp + token).encode("utf-8", "replace")
+        expected = hmac.digest(self._signing_key, signed, "sha256").hex().encode()
+        # That of a subaccount's events may be its parent's.
+        given = [member(signature, name) for name in ("signature", "parent-signature")]
+        if not any(
+            hmac.compare_digest(one.encode("utf-8", "replace"), expected)
+            for one in given
+            if isinstance(one, str)
+        ):
+            raise NotAuthentic("the signature is not Mailgun's")
+        if not within(at, now, _WEBHOOK_AGE, _WEBHOOK_SKEW):
+            raise NotAuthentic("the signature is of another time")
+        return token
+
+    def news(self, since: datetime) -> tuple[tuple[DeliveryEvent, ...], datetime]:
+        """https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-polling"""
+        query = {"begin": f"{since.timestamp():.3f}", "ascending": "yes", "limit": str(_PAGE)}
+        search = self.records.search()
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        url: str | None = f"{self._events}?{urlencode(query)}"
+        found: list[DeliveryEvent] = []
+        latest = since
+        for _ in range(_PAGES):
+            page = search.read(url) if url is not None else {}
+            events = objects(page.get("items", []))
+            if not events:
+                # All there is was read; what is young is read again, as some comes late.
+                return tuple(found), max(since, min(latest, now - _SETTLED))
+            read = [_event(event, now) for event in events]
+            found += [event for event in read if event is not None]
+            latest = max([latest, *(moment(event.get("timestamp")) or latest for event in events)])
+            url = self._next(page)
+        return tuple(found), latest
+
     def _next(self, page: Mapping[str, Any]) -> str | None:
         """The next page, if it is where our credentials may go."""
         url = member(page, "paging", "next")
@@ -177,8 +300,45 @@ class MailgunProvider(HttpProvider):
         field = _ADDRESS_FIELD.search(complaint.text)
         if field is None:
             return ()
-        addresses = [a for copy in envelopes(email) for a in getattr(copy, field[1].lower())]
+        if _goes_whole(email):
+            addresses = list(email.recipients)
+        else:
+            addresses = [a for copy in envelopes(email) for a in getattr(copy, field[1].lower())]
         return (addresses[0].email,) if len(addresses) == 1 else ()
+
+
+class _File(NamedTuple):
+    """A part of a form: the name of its field, and the file."""
+
+    field: str
+    file: Attachment
+
+
+def _goes_whole(email: Email) -> bool:
+    """Whether the fields of the form cannot say it.
+
+    They show everybody in the envelope, know an inline file by its name alone, and have no way to
+    write a quote in a name on which all agree.
+    """
+    return email.shows_others or any(
+        file.content_id not in (None, file.filename) or {'"', "\\", "%"} & set(file.filename)
+        for file in email.attachments
+    )
+
+
+def _multipart(fields: Iterable[tuple[str, str]], files: Iterable[_File]) -> tuple[str, bytes]:
+    """A form with files, and its content type; names of files are in plain UTF-8."""
+    boundary = secrets.token_hex(16)
+    pieces: list[bytes] = []
+    for name, value in fields:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        pieces.append(f"{head}{value}\r\n".encode())
+    for name, file in files:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
+        head += f'; filename="{file.filename}"\r\nContent-Type: {file.content_type}\r\n\r\n'
+        pieces += (head.encode(), file.content, b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return f"multipart/form-data; boundary={boundary}", b"".join(pieces)
 
 
 def _id_of(event: Mapping[str, Any]) -> str | None:
@@ -189,9 +349,49 @@ def _id_of(event: Mapping[str, Any]) -> str | None:
 
 def _options(email: Email) -> list[tuple[str, str]]:
     """Our id, which comes back in events as a user variable, and the custom headers, in ASCII."""
-    options = [("v:attempt_id", email.attempt_id)]
+    options = [_attempt(email)]
     if email.reply_to:
         # There is no field of its own for it.
         options.append(("h:Reply-To", ", ".join(map(mailbox.encoded, email.reply_to))))
     options += [(f"h:{name}", mailbox.encoded_text(value)) for name, value in email.headers]
     return options
+
+
+def _attempt(email: Email) -> tuple[str, str]:
+    return "v:attempt_id", email.attempt_id
+
+
+def _event(data: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:
+    """One of Mailgun's events; None where it is not for us."""
+    name, severity, why = (str(data.get(key) or "") for key in ("event", "severity", "reason"))
+    row = next(
+        (row for row in _EVENTS if all(map(re.fullmatch, row[:3], (name, severity, why)))),
+        None,
+    )
+    if row is None:
+        return None
+    *_, kind, bounce = row
+    headers = member(data, "message", "headers")
+    status = member(data, "delivery-status")
+    words = [
+        member(status, "message"),
+        member(status, "description"),
+        member(data, "reject", "reason"),
+        data.get("reason"),
+    ]
+    code = member(status, "enhanced-code") or member(status, "code")
+    return DeliveryEvent(
+        # The id is unique within one day.
+        id=f"{data.get('id')} {data.get('timestamp')} {name} {data.get('recipient')}",
+        type=kind,
+        occurred_at=moment(data.get("timestamp")) or now,
+        # That of a rejected one is in a header only.
+        recipient=address(data.get("recipient") or member(headers, "to")),
+        attempt_id=text(member(data, "user-variables", "attempt_id")),
+        provider_message_id=_id_of(data),
+        bounce=bounce,
+        code=one_line(str(code)) if code else None,
+        reason=next(filter(None, map(one_line, words)), None),
+        url=one_line(data.get("url")),
+        automatic=bool(member(data, "client-info", "bot")),
+    )

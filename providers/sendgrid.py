@@ -3,10 +3,16 @@
 import json
 import re
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from providers import mailbox
 from providers.answers import Answer, Complaint, Rule
@@ -15,12 +21,57 @@ from providers.carrying import Envelope, Limits, envelopes
 from providers.errors import AccountRefused, Rejected, SenderRefused
 from providers.records import member, objects, searchable
 from providers.transport import Call
-from providers.types import Accepted, Address, Email
+from providers.types import (
+    Accepted,
+    Address,
+    Attachment,
+    Bounce,
+    DeliveryEvent,
+    Email,
+    EventType,
+)
+from providers.webhooks import (
+    NotAuthentic,
+    NotReadable,
+    WebhookContent,
+    WebhookRequest,
+    WebhooksNotSetUp,
+    address,
+    moment,
+    one_line,
+    parsed,
+    text,
+    within,
+)
 
 #: Every message that was found is read by itself, and few reads a minute are allowed.
 _MESSAGES = 10
 #: How far SendGrid's clock may be from ours.
 _SKEW = timedelta(minutes=1)
+#: SendGrid tries for a day to get a batch through, perhaps with its first signature.
+#: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+_WEBHOOK_AGE = timedelta(hours=25)
+_WEBHOOK_SKEW = timedelta(minutes=5)
+_SIGNATURE = "x-twilio-email-event-webhook-signature"
+_TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
+#: What an event is by its name, its type or reason, and its classification; the first row that
+#: fits counts. https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+_EVENTS: tuple[tuple[str, str, str, EventType, Bounce | None], ...] = (
+    ("processed", ".*", ".*", EventType.ACCEPTED, None),
+    ("delivered", ".*", ".*", EventType.DELIVERED, None),
+    ("deferred", ".*", ".*", EventType.DEFERRED, None),
+    ("bounce", "blocked", ".*", EventType.BOUNCED, Bounce.BLOCK),
+    ("bounce", ".*", "Content|Reputation|Frequency.*", EventType.BOUNCED, Bounce.BLOCK),
+    ("bounce", ".*", "Technical|Mailbox Unavailable", EventType.BOUNCED, Bounce.SOFT),
+    ("bounce", ".*", ".*", EventType.BOUNCED, Bounce.HARD),
+    ("dropped", "Invalid|Bounced Address", ".*", EventType.REJECTED, Bounce.HARD),
+    ("dropped", "Spam Content", ".*", EventType.REJECTED, Bounce.BLOCK),
+    ("dropped", ".*", ".*", EventType.REJECTED, None),
+    ("open", ".*", ".*", EventType.OPENED, None),
+    ("click", ".*", ".*", EventType.CLICKED, None),
+    ("spamreport", ".*", ".*", EventType.COMPLAINED, None),
+    ("unsubscribe|group_unsubscribe", ".*", ".*", EventType.UNSUBSCRIBED, None),
+)
 _FIELD_OF_RECIPIENT = re.compile(r"personalizations\D+(\d+)\D+?(to|cc|bcc)\W+(\d+)\b.*")
 
 
@@ -36,6 +87,7 @@ class SendGridProvider(HttpProvider):
         ProviderSetting("SENDGRID_API_KEY", required=True, secret=True),
         ProviderSetting("SENDGRID_BASE_URL", default="https://api.sendgrid.com"),
         ProviderSetting("SENDGRID_ACTIVITY", default="off"),
+        ProviderSetting("SENDGRID_WEBHOOK_PUBLIC_KEY"),
     )
     limits = Limits(size=30_000_000, recipients=1000, steering=("x-sg-", "x-smtpapi"))
     #: The code of a complaint is the field of the request that it is about.
@@ -65,6 +117,7 @@ class SendGridProvider(HttpProvider):
         }
         if values["SENDGRID_ACTIVITY"] not in ("on", "off"):
             raise BadSettings("SENDGRID_ACTIVITY must be on or off")
+        self._webhook_key = _public_key(values["SENDGRID_WEBHOOK_PUBLIC_KEY"])
         self._messages = f"{self.base_url}/v3/messages"
         if values["SENDGRID_ACTIVITY"] == "on":
             self.records = self.records_read_with(
@@ -76,6 +129,8 @@ class SendGridProvider(HttpProvider):
             return "SendGrid wants a subject"
         if not (email.text or email.html):
             return "SendGrid wants a body"
+        if not all(file.content for file in email.attachments):
+            return "SendGrid takes no empty files"
         return super().refusal(email)
 
     def compose(self, email: Email) -> Call:
@@ -95,6 +150,8 @@ class SendGridProvider(HttpProvider):
             message["reply_to"] = _mailbox(email.reply_to[0])
         elif email.reply_to:
             message["reply_to_list"] = [_mailbox(address) for address in email.reply_to]
+        if email.attachments:
+            message["attachments"] = list(map(_attachment, email.attachments))
         if email.headers:
             message["headers"] = {k: mailbox.encoded_text(v) for k, v in email.headers}
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
@@ -134,6 +191,38 @@ class SendGridProvider(HttpProvider):
                 # What follows the first dot tells the recipients of one message apart.
                 return Accepted(name.partition(".")[0] or None)
         return None
+
+    @property
+    def hears(self) -> bool:
+        return self._webhook_key is not None
+
+    def read_webhook(self, request: WebhookRequest) -> WebhookContent:
+        """https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features"""
+        if self._webhook_key is None:
+            raise WebhooksNotSetUp("SENDGRID_WEBHOOK_PUBLIC_KEY is not set")
+        stamp = request.headers.get(_TIMESTAMP, "")
+        try:
+            signature = b64decode(request.headers.get(_SIGNATURE, ""), validate=True)
+            signed = stamp.encode("latin-1", "replace") + request.body
+            self._webhook_key.verify(signature, signed, ec.ECDSA(SHA256()))
+        except (InvalidSignature, ValueError):
+            raise NotAuthentic("the signature is not SendGrid's") from None
+        at = moment(stamp)
+        if at is None or not within(at, request.received_at, _WEBHOOK_AGE, _WEBHOOK_SKEW):
+            raise NotAuthentic("the signature is of another time")
+        batch = parsed(request.body)
+        if not isinstance(batch, list):
+            raise NotReadable("the body is not a list of events")
+        records = [record for record in batch if isinstance(record, dict)]
+        events = [_event(record, request.received_at) for record in records]
+        return WebhookContent(
+            events=tuple(event for event in events if event is not None),
+            ignored=tuple(
+                str(record.get("event"))
+                for record, event in zip(records, events, strict=True)
+                if event is None
+            ),
+        )
 
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
         errors = answer.fields.get("errors")
@@ -175,3 +264,58 @@ def _recipient(address: Address) -> dict[str, str]:
     if {",", ";"} & set(address.name):
         found["name"] = mailbox.quoted(address.name)
     return found
+
+
+def _attachment(file: Attachment) -> dict[str, str]:
+    found = {
+        "content": b64encode(file.content).decode(),
+        "filename": file.filename,
+        "type": file.content_type,
+    }
+    if file.content_id is None:
+        return {**found, "disposition": "attachment"}
+    return {**found, "disposition": "inline", "content_id": file.content_id}
+
+
+def _public_key(setting: str) -> ec.EllipticCurvePublicKey | None:
+    """The key as SendGrid's console shows it; None where there is none."""
+    if not setting:
+        return None
+    inner = re.sub(r"-----[A-Z ]+-----|\s", "", setting)
+    try:
+        key = load_der_public_key(b64decode(inner, validate=True))
+    except ValueError:
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise BadSettings("SENDGRID_WEBHOOK_PUBLIC_KEY must be the key that SendGrid's page shows")
+    return key
+
+
+def _event(record: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:
+    """One of SendGrid's events; None where it is not for us."""
+    name = str(record.get("event"))
+    why = str(record.get("type" if name == "bounce" else "reason") or "")
+    kind_of_bounce = str(record.get("bounce_classification") or "")
+    row = next(
+        (row for row in _EVENTS if all(map(re.fullmatch, row[:3], (name, why, kind_of_bounce)))),
+        None,
+    )
+    if row is None:
+        return None
+    *_, kind, bounce = row
+    recipient, at = record.get("email"), record.get("timestamp")
+    message_id = text(record.get("sg_message_id"))
+    return DeliveryEvent(
+        id=text(record.get("sg_event_id")) or f"{message_id} {name} {recipient} {at}",
+        type=kind,
+        occurred_at=moment(at) or now,
+        recipient=address(recipient),
+        attempt_id=text(record.get("attempt_id")),
+        # What follows the first dot tells the recipients of one message apart.
+        provider_message_id=message_id.partition(".")[0] if message_id else None,
+        bounce=bounce,
+        code=one_line(record.get("status")),
+        reason=one_line(record.get("reason")) or one_line(record.get("response")),
+        url=one_line(record.get("url")),
+        automatic=record.get("sg_machine_open") is True,
+    )

@@ -5,18 +5,14 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from email.header import Header
-from email.message import Message
-from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
-from email.policy import compat32
+from datetime import datetime
 from typing import Any, ClassVar
 
-from providers import mailbox
+from providers import mailbox, mime
 from providers.answers import Answer, Complaint, Rule
 from providers.aws import Credentials, sign
 from providers.base import BadSettings, HttpProvider, MissingSettings, ProviderSetting, Timeouts
-from providers.carrying import Limits
+from providers.carrying import RISKY_FILES, Limits
 from providers.errors import (
     AccountRefused,
     Limited,
@@ -24,16 +20,62 @@ from providers.errors import (
     Rejected,
     SenderRefused,
 )
+from providers.records import member
+from providers.sns import Sns
 from providers.transport import Call
-from providers.types import Address, Email
+from providers.types import Attachment, Bounce, DeliveryEvent, Email, EventType
+from providers.webhooks import (
+    WebhookContent,
+    WebhookRequest,
+    WebhooksNotSetUp,
+    address,
+    moment,
+    one_line,
+    text,
+)
 
 #: What `Simple` takes as a header; anything else goes as `Raw`.
 #: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageHeader.html
 _SIMPLE_HEADERS = 15
 _SIMPLE_HEADER = re.compile(r"[!-9;-~]{1,126}: [ -~]{1,995}")
 _SIMPLE_HEADER_LENGTH = 996
-#: RFC 5322 allows 998 in a line. Folding needs blanks; encoded words bring their own.
-_LINE_LIMIT = 900
+#: What `Simple` takes as a file; its page says nothing of names in other alphabets.
+#: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_Attachment.html
+_SIMPLE_NAME = re.compile(r"[ !#-\[\]-~]{1,255}")
+_SIMPLE_KIND_LENGTH = 78
+
+#: What an event is by its name, and by the types of a bounce or a complaint; the first row that
+#: fits counts. https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+_SUPPRESSED = "Suppressed|OnAccountSuppressionList|OnTenantSuppressionList|UnsubscribedRecipient"
+_EVENTS: tuple[tuple[str, str, str, EventType, Bounce | None], ...] = (
+    ("Send", ".*", ".*", EventType.ACCEPTED, None),
+    ("Delivery", ".*", ".*", EventType.DELIVERED, None),
+    ("DeliveryDelay", ".*", ".*", EventType.DEFERRED, None),
+    ("Bounce", "Permanent", _SUPPRESSED, EventType.REJECTED, Bounce.HARD),
+    ("Bounce", "Permanent", ".*", EventType.BOUNCED, Bounce.HARD),
+    ("Bounce", "Transient", "(Content|Attachment)Rejected", EventType.BOUNCED, Bounce.BLOCK),
+    ("Bounce", ".*", ".*", EventType.BOUNCED, Bounce.SOFT),
+    # Somebody complained before, and it was not sent.
+    ("Complaint", ".*", _SUPPRESSED, EventType.REJECTED, None),
+    ("Complaint", "(?!not-spam).*", ".*", EventType.COMPLAINED, None),
+    ("Reject", ".*", ".*", EventType.REJECTED, Bounce.BLOCK),
+    ("Rendering Failure", ".*", ".*", EventType.REJECTED, None),
+    ("Open", ".*", ".*", EventType.OPENED, None),
+    ("Click", ".*", ".*", EventType.CLICKED, None),
+    ("Subscription", "True", ".*", EventType.UNSUBSCRIBED, None),
+)
+#: Where an event has what it tells, and whom it is about; the others are about all recipients.
+_DETAILS = {"DeliveryDelay": "deliveryDelay", "Rendering Failure": "failure"}
+_RECIPIENTS = {
+    "Bounce": "bouncedRecipients",
+    "Complaint": "complainedRecipients",
+    "Delivery": "recipients",
+    "DeliveryDelay": "delayedRecipients",
+}
+_TYPES = {
+    "Bounce": ("bounceType", "bounceSubType"),
+    "Complaint": ("complaintFeedbackType", "complaintSubType"),
+}
 
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+-\d+")
 _IDENTITIES = re.compile(r"failed the check in region [\w-]+:(.*)", re.IGNORECASE | re.DOTALL)
@@ -53,9 +95,18 @@ class SesProvider(HttpProvider):
         ProviderSetting("AWS_REGION"),
         ProviderSetting("SES_BASE_URL"),
         ProviderSetting("SES_CONFIGURATION_SET"),
+        ProviderSetting("SES_TOPIC_ARNS"),
     )
+    #: https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html
+    rate_counts_recipients = True
     #: https://docs.aws.amazon.com/ses/latest/dg/quotas.html
-    limits = Limits(size=40_000_000, recipients=50, steering=("x-ses-",), repeated_headers=True)
+    limits = Limits(
+        size=40_000_000,
+        recipients=50,
+        steering=("x-ses-",),
+        repeated_headers=True,
+        refused_files=RISKY_FILES,
+    )
     #: The code of a complaint is the type of AWS's exception.
     #: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors
     #: https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html
@@ -103,6 +154,7 @@ class SesProvider(HttpProvider):
         self._region = region
         self._url = f"{self.base_url}/v2/email/outbound-emails"
         self._configuration_set = values["SES_CONFIGURATION_SET"]
+        self._sns = Sns(part.strip() for part in values["SES_TOPIC_ARNS"].split(",") if part)
 
     def compose(self, email: Email) -> Call:
         message: dict[str, Any] = {
@@ -123,7 +175,8 @@ class SesProvider(HttpProvider):
             if email.reply_to:
                 message["ReplyToAddresses"] = list(map(mailbox.encoded, email.reply_to))
         else:
-            message["Content"] = {"Raw": {"Data": b64encode(_mime(email)).decode()}}
+            # Bcc is in Destination only, and SES adds Date and Message-ID.
+            message["Content"] = {"Raw": {"Data": b64encode(mime.build(email)).decode()}}
         if self._configuration_set:
             message["ConfigurationSetName"] = self._configuration_set
         body = json.dumps(message, separators=(",", ":")).encode()
@@ -134,6 +187,26 @@ class SesProvider(HttpProvider):
     def message_id(self, answer: Answer) -> str | None:
         found = answer.fields.get("MessageId")
         return found if isinstance(found, str) and found else None
+
+    @property
+    def hears(self) -> bool:
+        return bool(self._sns.topics)
+
+    def read_webhook(self, request: WebhookRequest) -> WebhookContent:
+        """https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-examples.html"""
+        if not self.hears:
+            raise WebhooksNotSetUp("SES_TOPIC_ARNS is not set")
+        notice = self._sns.read(request)
+        try:
+            told = json.loads(notice.text) if notice.kind == "Notification" else None
+        except (ValueError, RecursionError):
+            # When a topic is linked, SES says so in plain words.
+            told = None
+        if not isinstance(told, dict):
+            return WebhookContent(ignored=(notice.kind,))
+        name = str(told.get("eventType") or told.get("notificationType"))
+        events = _events(name, told, notice.id, request.received_at)
+        return WebhookContent(events, () if events else (name,))
 
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
         fields = answer.fields
@@ -158,13 +231,28 @@ class SesProvider(HttpProvider):
 def _fits_simple(email: Email) -> bool:
     names = {name.lower() for name, _ in email.headers}
     return (
-        len(email.headers) <= _SIMPLE_HEADERS
+        not email.shows_others
+        and all(_fits_simple_file(email, file) for file in email.attachments)
+        and len(email.headers) <= _SIMPLE_HEADERS
         and len(names) == len(email.headers)
         and all(
             mailbox.is_plain(value)
             and _SIMPLE_HEADER.fullmatch(f"{name}: {value}")
             and len(name) + len(value) <= _SIMPLE_HEADER_LENGTH
             for name, value in email.headers
+        )
+    )
+
+
+def _fits_simple_file(email: Email, file: Attachment) -> bool:
+    return (
+        _SIMPLE_NAME.fullmatch(file.filename) is not None
+        and mailbox.is_plain(file.filename)
+        and len(file.content_type) <= _SIMPLE_KIND_LENGTH
+        and not file.content_type.lower().startswith(("message/", "multipart/"))
+        and (
+            file.content_id is None
+            or (email.html is not None and len(file.content_id) <= _SIMPLE_KIND_LENGTH)
         )
     )
 
@@ -177,6 +265,8 @@ def _simple(email: Email) -> dict[str, Any]:
     }
     if email.headers:
         content["Headers"] = [{"Name": name, "Value": value} for name, value in email.headers]
+    if email.attachments:
+        content["Attachments"] = list(map(_attachment, email.attachments))
     return content
 
 
@@ -184,28 +274,74 @@ def _utf8(text: str) -> dict[str, str]:
     return {"Data": text, "Charset": "UTF-8"}
 
 
-def _mime(email: Email) -> bytes:
-    """The message for `Raw`, where Bcc is in Destination only; SES adds Date and Message-ID."""
-    parts: list[Message[Any, Any]] = [
-        MIMEText(text, kind, "utf-8")
-        for kind, text in (("plain", email.text), ("html", email.html))
-        if text is not None
-    ]
-    alone = len(parts) == 1
-    message: Message[Any, Any] = (
-        parts[0] if alone else MIMEMultipart("alternative", _subparts=parts)
+def _attachment(file: Attachment) -> dict[str, str]:
+    found = {
+        "FileName": file.filename,
+        "RawContent": b64encode(file.content).decode(),
+        "ContentType": file.content_type,
+        "ContentDisposition": "ATTACHMENT" if file.content_id is None else "INLINE",
+        # Of the encoding in the mail; by itself it would be none.
+        "ContentTransferEncoding": "BASE64",
+    }
+    return found if file.content_id is None else {**found, "ContentId": file.content_id}
+
+
+def _events(
+    name: str, told: Mapping[str, Any], notice_id: str, now: datetime
+) -> tuple[DeliveryEvent, ...]:
+    """What one of SES's events tells, recipient by recipient; nothing where it is not for us."""
+    details = member(told, _DETAILS.get(name, name.lower()))
+    kinds = [str(member(details, key) or "") for key in _TYPES.get(name, ("", ""))]
+    if name == "Subscription":
+        kinds[0] = str(_unsubscribed(details))
+    row = next((r for r in _EVENTS if all(map(re.fullmatch, r[:3], (name, *kinds)))), None)
+    if row is None:
+        return ()
+    *_, kind, bounce = row
+    mail = member(told, "mail")
+    attempts = member(mail, "tags", "attempt_id")
+    at = moment(member(details, "timestamp")) or moment(member(mail, "timestamp")) or now
+    words = [one_line(member(details, key)) for key in ("reason", "errorMessage", "smtpResponse")]
+    return tuple(
+        DeliveryEvent(
+            id=f"{notice_id} {recipient}",
+            type=kind,
+            occurred_at=at,
+            recipient=recipient,
+            attempt_id=text(attempts[0]) if isinstance(attempts, list) and attempts else None,
+            provider_message_id=text(member(mail, "messageId")),
+            bounce=bounce,
+            code=one_line(member(about, "status")),
+            reason=one_line(member(about, "diagnosticCode")) or next(filter(None, words), None),
+            url=one_line(member(details, "link")),
+        )
+        for recipient, about in _recipients(name, details, mail)
     )
-    message["From"] = mailbox.encoded(email.sender)
-    addresses = (("To", email.to), ("Cc", email.cc), ("Reply-To", email.reply_to))
-    for name, group in addresses:
-        if group:
-            message[name] = _addresses(group)
-    for name, value in (("Subject", email.subject), *email.headers):
-        longest = len(name) + max(map(len, value.split(" ")))
-        plain = mailbox.is_plain(value) and longest <= _LINE_LIMIT
-        message[name] = Header(value, "us-ascii" if plain else "utf-8")
-    return message.as_bytes(policy=compat32.clone(linesep="\r\n"))
 
 
-def _addresses(group: tuple[Address, ...]) -> str:
-    return ", ".join(map(mailbox.encoded, group))
+def _recipients(name: str, details: object, mail: object) -> list[tuple[str, object]]:
+    """Whom an event is about, with what it says of each."""
+    key = _RECIPIENTS.get(name)
+    found = member(details, key) if key else member(mail, "destination")
+    listed = found if isinstance(found, list) else []
+    people: list[tuple[str, object]] = [
+        (address(member(one, "emailAddress") or one), one) for one in listed
+    ]
+    if name in ("Open", "Click", "Send") and len(people) > 1:
+        # It does not say whose.
+        return [("", None)]
+    return people or [("", None)]
+
+
+def _unsubscribed(details: object) -> bool:
+    def opted_out(when: str) -> set[object]:
+        topics = member(details, when, "topicSubscriptionStatus")
+        return {
+            member(topic, "topicName")
+            for topic in (topics if isinstance(topics, list) else ())
+            if member(topic, "subscriptionStatus") == "OptOut"
+        }
+
+    if member(details, "newTopicPreferences", "unsubscribeAll") is True:
+        return True
+    return bool(opted_out("newTopicPreferences") - opted_out("oldTopicPreferences"))

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,11 @@ from providers.errors import ProviderFailure, Unavailable, Unknown
 
 #: An answer is a few hundred bytes; whatever is longer than this is not read to its end.
 BODY_LIMIT = 1024 * 1024
+#: What is longer is sent piece by piece.
+_AT_ONCE = 256 * 1024
+
+#: How many connections may rest at once: as many as a worker may have used.
+MOST_CONNECTIONS = 4096
 
 #: What was raised, what caused it, whether the message may have been taken, and what to say.
 #: The first row that fits counts. The shapes are those of requests 2.34 with urllib3 2.8:
@@ -58,7 +64,7 @@ class Transport:
         connect_timeout: float,
         read_timeout: float,
         deadline: float,
-        connections: int = 100,
+        connections: int = MOST_CONNECTIONS,
     ) -> None:
         self._timeout = (connect_timeout, read_timeout)
         self._deadline = deadline
@@ -91,7 +97,9 @@ class Transport:
     ) -> Answer:
         # Built by hand: preparing costs as much as the rest of a send on a warm connection.
         request = requests.PreparedRequest()
-        request.method, request.url, request.body = method, call.url, body
+        request.method, request.url = method, call.url
+        # A socket's timeout is for all that is sent at once, however long that is.
+        request.body = body if body is None or len(body) <= _AT_ONCE else BytesIO(body)  # type: ignore[assignment]
         request.headers = CaseInsensitiveDict(
             {"Accept": "application/json", "User-Agent": "steadpost", **framing, **call.headers}
         )

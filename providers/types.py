@@ -1,6 +1,8 @@
 """The values that pass between Steadpost and a provider."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ class Email:
     webhooks. `headers` are pairs in the order given; no name occurs that a provider writes itself.
     At least one of `text` and `html` is set, and `to`, `cc` and `bcc` hold at least one address
     together (`to` alone may be empty).
+
+    `shown_to` and `shown_cc` are what the headers To and Cc are to say where that differs from
+    `to` and `cc`: somebody else of the same message has been left out of this envelope.
     """
 
     attempt_id: str
@@ -50,6 +55,23 @@ class Email:
     html: str | None
     headers: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    shown_to: tuple[Address, ...] | None = None
+    shown_cc: tuple[Address, ...] | None = None
+
+    @property
+    def header_to(self) -> tuple[Address, ...]:
+        """Whom the header To names."""
+        return self.to if self.shown_to is None else self.shown_to
+
+    @property
+    def header_cc(self) -> tuple[Address, ...]:
+        """Whom the header Cc names."""
+        return self.cc if self.shown_cc is None else self.shown_cc
+
+    @property
+    def shows_others(self) -> bool:
+        """Whether its headers name other people than its envelope, Bcc aside."""
+        return (self.header_to, self.header_cc) != (self.to, self.cc)
 
     @property
     def recipients(self) -> tuple[Address, ...]:
@@ -58,7 +80,82 @@ class Email:
 
 
 @dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A recipient for whom a provider did not take a message that it took for others.
+
+    `email` is spelt as in the `Email`. `rejected` says that the address is bad for any provider;
+    otherwise the message may be offered to it again, elsewhere or later.
+    """
+
+    email: str
+    reason: str
+    rejected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the message. Its id is None where the answer was cut short before that."""
+    """The provider took the message, for everybody but those `not_taken`.
+
+    Its id is None where the answer was cut short before that.
+    """
 
     provider_message_id: str | None = None
+    not_taken: tuple[NotTaken, ...] = ()
+
+
+class EventType(StrEnum):
+    """What a provider reports of a recipient; whatever is none of these is not for us."""
+
+    ACCEPTED = "accepted"
+    """The provider took the message and will try: proof, where our call had no clear answer."""
+    DELIVERED = "delivered"
+    """The recipient's server took the message."""
+    DEFERRED = "deferred"
+    """The recipient's server did not take it yet; the provider goes on trying."""
+    BOUNCED = "bounced"
+    """The recipient's server turned it down, and the provider has given up: see `Bounce`."""
+    REJECTED = "rejected"
+    """The provider dropped it untried: its own list of addresses, its policy, a virus."""
+    COMPLAINED = "complained"
+    """The recipient called it spam."""
+    UNSUBSCRIBED = "unsubscribed"
+    """The recipient asked the provider not to get such mail again."""
+    OPENED = "opened"
+    CLICKED = "clicked"
+
+
+class Bounce(StrEnum):
+    """Why a message came back."""
+
+    HARD = "hard"
+    """The address is no good: nobody should mail it again."""
+    SOFT = "soft"
+    """The address is good, or may be, and this message did not get there."""
+    BLOCK = "block"
+    """Policy or reputation: the message or its sender was turned down, not the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEvent:
+    """One report of a provider about one recipient of one attempt, in the words of no provider.
+
+    `id` is the same whenever the provider tells the same thing again, and differs for two reports
+    about different recipients. `attempt_id` is the one that the message was sent with; None where
+    the provider does not say (mail that others sent with the account, or bounces that come late).
+    `recipient` is a bare address, the empty text where it is not told which one. `bounce` is set
+    with BOUNCED alone, or with REJECTED where the provider's reason is of that kind. `code` is an
+    SMTP reply code or enhanced status code, `reason` the provider's words on one line. `url` is
+    what was clicked; `automatic` marks opens and clicks of machines, where the provider knows.
+    """
+
+    id: str
+    type: EventType
+    occurred_at: datetime
+    recipient: str = ""
+    attempt_id: str | None = None
+    provider_message_id: str | None = None
+    bounce: Bounce | None = None
+    code: str | None = None
+    reason: str | None = None
+    url: str | None = None
+    automatic: bool = False

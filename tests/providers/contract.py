@@ -4,9 +4,10 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import idna
 import pytest
@@ -18,6 +19,7 @@ from providers.errors import (
     MessageRefused,
     ProviderFailure,
     Rejected,
+    SenderRefused,
     Unavailable,
     Unknown,
 )
@@ -170,28 +172,171 @@ class Sample:
     email: Email = PLAIN
 
 
-class ProviderContract:
-    """Inherit this as `Test…`, set what stands without a value here, and write the two methods.
+class Receiver(Protocol):
+    """What stands in for a provider, and notes what it is sent."""
 
-    The provider's base URL must be its setting `<NAME>_BASE_URL`.
+    requests: Sequence[Any]
+
+
+class CarryingContract:
+    """What holds for every provider, however it is spoken to.
+
+    It wants two fixtures: the `server`, and the provider `configured` to send there.
     """
 
     provider: type[Provider]
     #: Enough to configure it; values of secret settings must be long enough to be searched for.
     settings: dict[str, str]
+
+    def copies(self, request: Any) -> list[Copy]:
+        """The messages that the provider would make of a request: one, as a rule."""
+        raise NotImplementedError
+
+    def as_seen(self, email: Email) -> Copy:
+        """What `copies` should find of a message."""
+        return as_seen(email)
+
+    def sent(self, server: Receiver) -> list[Copy]:
+        (request,) = server.requests
+        return self.copies(request)
+
+    def failure(self, provider: Provider, email: Email = PLAIN) -> ProviderFailure:
+        """What sending raises; the kind of thing that may be raised, and never a secret in it."""
+        with pytest.raises(ProviderFailure) as raised:
+            provider.send(email)
+        failure = raised.value
+        assert type(failure) in {
+            AccountRefused,
+            Limited,
+            MessageRefused,
+            Rejected,
+            SenderRefused,
+            Unavailable,
+            Unknown,
+        }
+        self.assert_fit_to_be_shown(failure, email)
+        return failure
+
+    def assert_fit_to_be_shown(self, failure: ProviderFailure, email: Email) -> None:
+        assert 0 < len(failure.reason) <= 300
+        assert failure.reason.isprintable()
+        everything = [failure.reason, str(failure), repr(failure)]
+        everything += traceback.format_exception(failure)
+        for shown in everything:
+            self.assert_no_secret(shown)
+        for address in email.recipients:
+            assert address.email not in failure.reason
+
+    def assert_no_secret(self, text: str) -> None:
+        for setting in self.provider.settings:
+            if setting.secret and self.settings.get(setting.name):
+                assert self.settings[setting.name] not in text
+
+    # --- settings
+
+    def test_required_settings_that_lack_are_named(self) -> None:
+        required = tuple(s.name for s in self.provider.settings if s.required)
+        for name in required:
+            with pytest.raises(MissingSettings, match=name) as raised:
+                self.provider.configure({**self.settings, name: " "}, TIMEOUTS)
+            assert raised.value.names == (name,)
+
+    # --- what is carried
+
+    @pytest.mark.parametrize("email", CARRIED.values(), ids=CARRIED.keys())
+    def test_every_field_arrives_as_it_was_given(
+        self, server: Receiver, configured: Provider, email: Email
+    ) -> None:
+        assert configured.refusal(email) is None
+        configured.send(email)
+        assert self.sent(server) == [self.as_seen(email)]
+
+    @pytest.mark.parametrize("email", CARRIED_OR_REFUSED.values(), ids=CARRIED_OR_REFUSED.keys())
+    def test_what_cannot_be_carried_is_refused_and_not_sent(
+        self, server: Receiver, configured: Provider, email: Email
+    ) -> None:
+        if configured.refusal(email) is None:
+            configured.send(email)
+            assert self.sent(server) == [self.as_seen(email)]
+        else:
+            assert type(self.failure(configured, email)) is MessageRefused
+            assert server.requests == []
+
+    @pytest.mark.parametrize("visible", [(), (ANN, BOB)], ids=["bcc only", "cc and bcc"])
+    def test_with_nobody_in_to_everyone_else_is_written_to_and_blind_copies_stay_blind(
+        self, server: Receiver, configured: Provider, visible: tuple[Address, ...]
+    ) -> None:
+        blind = (Address("dan@example.net", "Dan"), Address("dora@example.net"))
+        email = replace(PLAIN, to=(), cc=visible, bcc=blind)
+        if configured.refusal(email) is not None:
+            assert type(self.failure(configured, email)) is MessageRefused
+            return
+        configured.send(email)
+        copies = self.sent(server)
+        everyone = [address for copy in copies for address in copy.to + copy.cc + copy.bcc]
+        assert sorted(a.email for a in everyone) == sorted(a.email for a in visible + blind)
+        for copy in copies:
+            # Whoever is shown was to be shown, or is the only one who gets to see it.
+            shown = copy.to + copy.cc
+            assert set(shown) <= set(visible) or (len(shown) == 1 and not copy.bcc)
+            assert copy.attempt_id == email.attempt_id
+
+    @pytest.mark.parametrize(
+        "field", ["subject", "sender", "to", "cc", "bcc", "reply_to", "email", "header", "name"]
+    )
+    def test_a_line_break_never_gets_near_a_header(
+        self, server: Receiver, configured: Provider, field: str
+    ) -> None:
+        for text in INJECTIONS:
+            named = (Address("ann@example.net", text),)
+            changes = {
+                "subject": {"subject": text},
+                "sender": {"sender": named[0]},
+                "email": {"to": (Address(f"{text}@example.net"),)},
+                "header": {"headers": (("X-A", text),)},
+                "name": {"headers": ((text, "1"),)},
+            }
+            email = replace(PLAIN, **changes.get(field, {field: named}))
+            with pytest.raises((MessageRefused, ValueError)):
+                configured.send(email)
+        assert server.requests == []
+
+    def test_text_that_no_encoding_has_is_refused(
+        self, server: Receiver, configured: Provider
+    ) -> None:
+        email = replace(PLAIN, text="half of a pair: \ud83c")
+        assert type(self.failure(configured, email)) is MessageRefused
+        assert server.requests == []
+
+    def test_a_message_of_50_mb_is_refused_unsent(
+        self, server: Receiver, configured: Provider
+    ) -> None:
+        email = replace(PLAIN, text="x" * 50_000_000)
+        assert "MB" in (configured.refusal(email) or "")
+        assert type(self.failure(configured, email)) is MessageRefused
+        assert server.requests == []
+
+
+class ProviderContract(CarryingContract):
+    """For a provider that is asked over HTTP; its author looks no further than this.
+
+    Inherit it as `Test…`, set what stands without a value here and above, and write `copies` and
+    `complaint`. The provider's base URL must be its setting `<NAME>_BASE_URL`.
+    """
+
     #: The answer to a message that was taken, and the id in it.
     success: Reply
     success_id: str
     #: Every documented error.
     failures: tuple[Sample, ...]
 
-    def copies(self, request: Request) -> list[Copy]:
-        """The messages that the provider would make of a request: one, as a rule."""
-        raise NotImplementedError
-
     def complaint(self, words: str) -> Reply:
         """An error in the provider's own form, with these words in it."""
         raise NotImplementedError
+
+    def credentials(self, request: Request) -> str:
+        """What a request has to let it in: the last word of Authorization, as a rule."""
+        return request.headers["authorization"].split()[-1]
 
     # --- what the author need not look at
 
@@ -214,126 +359,6 @@ class ProviderContract:
     def configure(self, url: str, **timeouts: float) -> Provider:
         values = {**self.settings, f"{self.provider.name.upper()}_BASE_URL": url}
         return self.provider.configure(values, replace(TIMEOUTS, **timeouts))
-
-    def failure(self, provider: Provider, email: Email = PLAIN) -> ProviderFailure:
-        """What sending raises; the kind of thing that may be raised, and never a secret in it."""
-        with pytest.raises(ProviderFailure) as raised:
-            provider.send(email)
-        failure = raised.value
-        assert type(failure) in {
-            AccountRefused,
-            Limited,
-            MessageRefused,
-            Rejected,
-            Unavailable,
-            Unknown,
-            *(sample.failure for sample in self.failures),
-        }
-        self.assert_fit_to_be_shown(failure, email)
-        return failure
-
-    def assert_fit_to_be_shown(self, failure: ProviderFailure, email: Email) -> None:
-        assert 0 < len(failure.reason) <= 300
-        assert failure.reason.isprintable()
-        everything = [failure.reason, str(failure), repr(failure)]
-        everything += traceback.format_exception(failure)
-        for shown in everything:
-            self.assert_no_secret(shown)
-        for address in email.recipients:
-            assert address.email not in failure.reason
-
-    def assert_no_secret(self, text: str) -> None:
-        for setting in self.provider.settings:
-            if setting.secret and self.settings.get(setting.name):
-                assert self.settings[setting.name] not in text
-
-    def sent(self, server: Server) -> list[Copy]:
-        (request,) = server.requests
-        return self.copies(request)
-
-    # --- settings
-
-    def test_required_settings_that_lack_are_named(self) -> None:
-        required = tuple(s.name for s in self.provider.settings if s.required)
-        for name in required:
-            with pytest.raises(MissingSettings, match=name) as raised:
-                self.provider.configure({**self.settings, name: " "}, TIMEOUTS)
-            assert raised.value.names == (name,)
-
-    # --- what is carried
-
-    @pytest.mark.parametrize("email", CARRIED.values(), ids=CARRIED.keys())
-    def test_every_field_arrives_as_it_was_given(
-        self, server: Server, configured: Provider, email: Email
-    ) -> None:
-        assert configured.refusal(email) is None
-        configured.send(email)
-        assert self.sent(server) == [as_seen(email)]
-
-    @pytest.mark.parametrize("email", CARRIED_OR_REFUSED.values(), ids=CARRIED_OR_REFUSED.keys())
-    def test_what_cannot_be_carried_is_refused_and_not_sent(
-        self, server: Server, configured: Provider, email: Email
-    ) -> None:
-        if configured.refusal(email) is None:
-            configured.send(email)
-            assert self.sent(server) == [as_seen(email)]
-        else:
-            assert type(self.failure(configured, email)) is MessageRefused
-            assert server.requests == []
-
-    @pytest.mark.parametrize("visible", [(), (ANN, BOB)], ids=["bcc only", "cc and bcc"])
-    def test_with_nobody_in_to_everyone_else_is_written_to_and_blind_copies_stay_blind(
-        self, server: Server, configured: Provider, visible: tuple[Address, ...]
-    ) -> None:
-        blind = (Address("dan@example.net", "Dan"), Address("dora@example.net"))
-        email = replace(PLAIN, to=(), cc=visible, bcc=blind)
-        if configured.refusal(email) is not None:
-            assert type(self.failure(configured, email)) is MessageRefused
-            return
-        configured.send(email)
-        copies = self.sent(server)
-        everyone = [address for copy in copies for address in copy.to + copy.cc + copy.bcc]
-        assert sorted(a.email for a in everyone) == sorted(a.email for a in visible + blind)
-        for copy in copies:
-            # Whoever is shown was to be shown, or is the only one who gets to see it.
-            shown = copy.to + copy.cc
-            assert set(shown) <= set(visible) or (len(shown) == 1 and not copy.bcc)
-            assert copy.attempt_id == email.attempt_id
-
-    @pytest.mark.parametrize(
-        "field", ["subject", "sender", "to", "cc", "bcc", "reply_to", "email", "header", "name"]
-    )
-    def test_a_line_break_never_gets_near_a_header(
-        self, server: Server, configured: Provider, field: str
-    ) -> None:
-        for text in INJECTIONS:
-            named = (Address("ann@example.net", text),)
-            changes = {
-                "subject": {"subject": text},
-                "sender": {"sender": named[0]},
-                "email": {"to": (Address(f"{text}@example.net"),)},
-                "header": {"headers": (("X-A", text),)},
-                "name": {"headers": ((text, "1"),)},
-            }
-            email = replace(PLAIN, **changes.get(field, {field: named}))
-            with pytest.raises((MessageRefused, ValueError)):
-                configured.send(email)
-        assert server.requests == []
-
-    def test_text_that_no_encoding_has_is_refused(
-        self, server: Server, configured: Provider
-    ) -> None:
-        email = replace(PLAIN, text="half of a pair: \ud83c")
-        assert type(self.failure(configured, email)) is MessageRefused
-        assert server.requests == []
-
-    def test_a_message_of_50_mb_is_refused_unsent(
-        self, server: Server, configured: Provider
-    ) -> None:
-        email = replace(PLAIN, text="x" * 50_000_000)
-        assert "MB" in (configured.refusal(email) or "")
-        assert type(self.failure(configured, email)) is MessageRefused
-        assert server.requests == []
 
     # --- what answers mean
 
@@ -394,15 +419,15 @@ class ProviderContract:
         self, server: Server, configured: Provider, caplog: pytest.LogCaptureFixture
     ) -> None:
         def repeat(line: Line, request: Request) -> None:
-            said = f"bad <{ANN.email}>\r\n{list(request.headers.values())}{'!' * 5000}"
+            headers = [*request.headers.values(), self.credentials(request)]
+            said = f"bad <{ANN.email}>\r\n{headers}{'!' * 5000}"
             line.send(bytes(self.complaint(said)))
 
         server.behaviour = repeat
         with caplog.at_level(logging.DEBUG):
             failure = self.failure(configured)
         assert "bad <a***@example.net>" in failure.reason
-        credentials = server.requests[0].headers["authorization"].split()[-1]
-        assert credentials not in failure.reason
+        assert self.credentials(server.requests[0]) not in failure.reason
         for record in caplog.records:
             self.assert_no_secret(record.getMessage())
         self.assert_no_secret(repr(configured))

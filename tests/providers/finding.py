@@ -12,7 +12,7 @@ from providers.base import HttpProvider
 from providers.errors import ProviderFailure
 from providers.types import Accepted
 from tests.providers.contract import ANN, DEADLINE, READ_TIMEOUT, TIMEOUTS, in_about
-from tests.providers.server import Behaviour, Reply, Server, answering, serving
+from tests.providers.server import Behaviour, Reply, Request, Server, answering, serving
 
 SINCE = datetime(2026, 11, 23, 19, 10, 34, tzinfo=UTC)
 RECIPIENTS = (ANN.email, "bob@example.net")
@@ -31,6 +31,10 @@ class FindContract:
     def knowing(self, *attempt_ids: str) -> Behaviour:
         """A provider that took a mail to Ann for each of these attempts, in this order."""
         raise NotImplementedError
+
+    def credentials(self, request: Request) -> str:
+        """What a request has to let it in."""
+        return request.headers["authorization"]
 
     # --- what the author need not look at
 
@@ -79,7 +83,7 @@ class FindContract:
         assert {request.method for request in server.requests} == {"GET"}
         assert not any(request.body for request in server.requests)
         assert all("content-type" not in request.headers for request in server.requests)
-        assert all(request.headers["authorization"] for request in server.requests)
+        assert all(self.credentials(request) for request in server.requests)
         assert ANN.email in unquote_plus(server.requests[0].path)
         assert server.connections == 1
 
@@ -126,7 +130,7 @@ class FindContract:
             Reply(200, b"<html>Please sign in</html>", "text/html"),
             Reply(200, b'{"items": [{"eve'),
             Reply(200, b"[]"),
-            Reply(200, b'{"items": 17, "messages": null}'),
+            Reply(200, b'{"items": 17, "messages": null, "Messages": {}}'),
             Reply(204),
         ],
         ids=["a page", "cut short", "a list", "of other types", "nothing"],
@@ -138,7 +142,8 @@ class FindContract:
 
     def test_odd_entries_are_passed_over(self, server, configured):
         odd = b'[null, 1, "x", [], {}, {"msg_id": 1}, {"user-variables": [], "event": []}]'
-        server.behaviour = answering(Reply(200, b'{"items": %b, "messages": %b}' % (odd, odd)))
+        found = b'{"items": %b, "messages": %b, "Messages": %b}' % (odd, odd, odd)
+        server.behaviour = answering(Reply(200, found))
         assert configured.find(OURS, RECIPIENTS, SINCE) is None
 
     def test_no_answer_in_time_is_no_evidence(self, server):

@@ -1,20 +1,16 @@
 """What no provider's own test shows: transport errors, TLS, idle connections, forks, words."""
 
 import datetime as dt
-import ipaddress
 import json
-import ssl
+import socket
 import subprocess
 import sys
 import threading
+import time
 from email.utils import format_datetime
 
 import pytest
 import responses
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from requests import exceptions as outer
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool
@@ -205,44 +201,6 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 # --- TLS
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """The path of a certificate for 127.0.0.1 with its key, which nobody trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    found = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + found.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-@pytest.fixture
-def tls(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
 @pytest.fixture
 def trusted(certificate, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
@@ -260,6 +218,31 @@ def test_a_missing_certificate_bundle_is_unavailable(tls, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
     with serving(OK, tls) as server:
         assert type(exchange_with(server.url)) is Unavailable
+
+
+def test_a_long_message_may_take_longer_to_send_than_a_connection_to_make():
+    body, pause = b"x" * 4_000_000, threading.Event()
+
+    def read_slowly(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with sock:
+            got = 0
+            while got < len(body):
+                got += len(sock.recv(64 * 1024))
+                pause.wait(0.02)
+            sock.sendall(bytes(Reply(200, b"{}")))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        thread = threading.Thread(target=read_slowly, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        transport = Transport(url, connect_timeout=0.3, read_timeout=5, deadline=20)
+        begun = time.monotonic()
+        assert transport.post(Call(url, {}, body, ())).status == 200
+        assert time.monotonic() - begun > 0.3
+        thread.join(5)
+        transport.close()
 
 
 @pytest.mark.usefixtures("trusted")
