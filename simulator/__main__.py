@@ -7,9 +7,11 @@ import sys
 
 import structlog
 
-from config import Settings, SettingsError, simulator_environment
+from config import Settings, SettingsError, simulated_signing_key, simulator_environment
 from simulator.credentials import Credentials
 from simulator.server import LOOPBACK, Simulator
+from simulator.signing import SigningKeys
+from simulator.webhooks import Webhooks
 
 log = structlog.get_logger()
 
@@ -26,6 +28,7 @@ def main() -> int:
         host=settings.host,
         port=settings.simulator_port,
         api_ports=settings.simulator_api_ports,
+        webhooks=_webhooks(settings),
     )
     try:
         asyncio.run(_serve(simulator, settings.host))
@@ -34,6 +37,18 @@ def main() -> int:
         print(f"The simulator cannot use {error.strerror}; {advice}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _webhooks(settings: Settings) -> Webhooks | None:
+    url, values = settings.simulated_webhooks_url, simulator_environment(settings)
+    if url is None:
+        return None
+    keys = SigningKeys(
+        mailgun=values["MAILGUN_WEBHOOK_SIGNING_KEY"].encode(),
+        sendgrid=simulated_signing_key(settings),
+        topic=values["SES_TOPIC_ARNS"],
+    )
+    return Webhooks(url, keys)
 
 
 async def _serve(simulator: Simulator, host: str) -> None:

@@ -1,5 +1,6 @@
 """The JSON side of our own port: switches, inbox, counts and attempts."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from simulator.http import Answer, Call
 from simulator.inbox import Entry, Inbox
 from simulator.mail import Mailbox
 from simulator.switches import LONGEST_SECONDS, Mode, Provider, Switch, Switches
+from simulator.webhooks import Webhooks, changed
 
 _TITLES = {
     400: "Bad request",
@@ -42,11 +44,13 @@ def timestamp(seconds: float) -> str:
 class Control:
     """What tests and scripts use."""
 
-    def __init__(self, switches: Switches, inbox: Inbox) -> None:
+    def __init__(self, switches: Switches, inbox: Inbox, webhooks: Webhooks | None = None) -> None:
         self._switches = switches
         self._inbox = inbox
+        self._webhooks = webhooks
         self._routes: dict[str, dict[str, Callable[[Call], Answer]]] = {
             "/control": {"GET": self._state, "POST": self._set_all},
+            "/control/webhooks": {"GET": self._webhook_state, "POST": self._set_webhooks},
             "/inbox": {"DELETE": self._clear},
             "/inbox.json": {"GET": self._mails},
             "/counts.json": {"GET": self._counts},
@@ -55,11 +59,10 @@ class Control:
 
     def answer(self, call: Call) -> Answer | None:
         """The answer to a call, None if its path is not one of ours."""
-        if match := re.fullmatch(r"/control/([^/]*)", call.path):
-            return self._one(call, match[1])
         methods = self._routes.get(call.path)
         if methods is None:
-            return None
+            match = re.fullmatch(r"/control/([^/]*)", call.path)
+            return self._one(call, match[1]) if match else None
         route = methods.get("GET" if call.method == "HEAD" else call.method)
         if route is None:
             return problem(405, f"{call.path} knows other methods.", allow=", ".join(methods))
@@ -102,6 +105,23 @@ class Control:
                 provider, Switch(Mode(wanted["mode"]), float(times["seconds"]), float(times["lag"]))
             )
         return json_ok(self._switches.state())
+
+    def _webhook_state(self, call: Call) -> Answer:
+        if self._webhooks is None:
+            return problem(404, "No webhooks are sent: SIMULATOR_WEBHOOKS is off.")
+        return json_ok(self._webhooks.state())
+
+    def _set_webhooks(self, call: Call) -> Answer:
+        if self._webhooks is None:
+            return self._webhook_state(call)
+        try:
+            wanted = orjson.loads(call.body)
+            self._webhooks.troubles = changed(self._webhooks.troubles, wanted)
+        except orjson.JSONDecodeError:
+            return problem(400, "The body is not JSON.")
+        except ValueError as error:
+            return problem(422, str(error))
+        return json_ok(self._webhooks.state())
 
     def _clear(self, call: Call) -> Answer:
         self._inbox.clear()
@@ -178,6 +198,7 @@ def _described(entry: Entry) -> dict[str, Any]:
                 "filename": one.filename,
                 "content_type": one.content_type,
                 "size": len(one.content),
+                "sha256": hashlib.sha256(one.content).hexdigest(),
                 "content_id": one.content_id or None,
                 "inline": one.inline,
             }

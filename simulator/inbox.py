@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from simulator.journal import Journal
+from simulator.journal import Journal, Record
 from simulator.mail import Mail
 from simulator.switches import Provider
 
@@ -68,10 +68,11 @@ class Ledger:
 
 
 class Inbox:
-    """What the three providers accepted."""
+    """What the three providers accepted; `on_mail` hears of each mail."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self.on_mail: Callable[[Record], None] = lambda record: None
         self._next_id = 1
         self.clear()
 
@@ -95,7 +96,7 @@ class Inbox:
             self._bytes -= self._entries.pop(oldest).size
         self.counts[mail.provider].accepted += 1
         self.ledger.add(mail.provider, mail.attempt_id or "")
-        self.journal.add(mail, entry.received_at)
+        self.on_mail(self.journal.add(mail, entry.received_at))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -34,21 +34,21 @@ class Journal:
     _records: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT_RECORDS))
     _total: int = 0
 
-    def add(self, mail: Mail, accepted_at: float) -> None:
+    def add(self, mail: Mail, accepted_at: float) -> Record:
         self._total += 1
-        self._records.append(
-            Record(
-                self._total,
-                accepted_at,
-                mail.provider,
-                mail.provider_message_id,
-                mail.sender.email,
-                tuple(one.email for one in mail.to + mail.cc + mail.bcc),
-                mail.subject,
-                mail.tags,
-                mail.variables,
-            )
+        record = Record(
+            self._total,
+            accepted_at,
+            mail.provider,
+            mail.provider_message_id,
+            mail.sender.email,
+            tuple(one.email for one in mail.to + mail.cc + mail.bcc),
+            mail.subject,
+            mail.tags,
+            mail.variables,
         )
+        self._records.append(record)
+        return record
 
     def newest(self, provider: Provider, since: float, until: float) -> Iterator[Record]:
         """What a provider accepted within this time, newest first."""

@@ -133,6 +133,12 @@ def _display_name(phrase: str) -> str:
     return decoded(unquoted.strip())
 
 
+def unquoted(name: str) -> str:
+    """A name without the quotes around it, as it is shown where it came to a header as it was."""
+    match = _QUOTED.fullmatch(name)
+    return re.sub(r"\\(.)", r"\1", match[1]) if match else name
+
+
 def decoded(text: str) -> str:
     """`text` with its encoded words (RFC 2047) read; left as it is where they cannot be."""
     if "=?" not in text:

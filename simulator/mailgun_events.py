@@ -41,6 +41,11 @@ class _Event(NamedTuple):
     what: dict[str, str]
 
 
+def items(record: Record) -> list[dict[str, Any]]:
+    """Everything that happens to a mail, as webhooks tell it."""
+    return [_item(event) for event in _events_of(record, None)]
+
+
 class BadQuery(ValueError):
     """The query breaks a rule; the text is the one that the caller gets."""
 

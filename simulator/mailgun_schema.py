@@ -66,13 +66,12 @@ def content(form: Form) -> Content:
     if template:
         # Nobody can store a template here, so that none exists.
         raise BadParameter(f"template {template} not found")
-    headers = _headers(form)
     return Content(
         subject=decoded(form.first("subject") or ""),
         text=form.first("text"),
         html=form.first("html"),
-        reply_to=_reply_to(headers),
-        headers=headers,
+        reply_to=_reply_to(form),
+        headers=_headers(form),
         attachments=tuple(
             _attachment(file) for file in form.files if file.name in ("attachment", "inline")
         ),
@@ -105,10 +104,11 @@ def _headers(form: Form) -> tuple[tuple[str, str], ...]:
     return tuple(headers)
 
 
-def _reply_to(headers: tuple[tuple[str, str], ...]) -> tuple[Mailbox, ...]:
-    texts = [value for name, value in headers if name.lower() == "reply-to"]
+def _reply_to(form: Form) -> tuple[Mailbox, ...]:
+    texts = [values for name, values in form.fields.items() if name.lower() == "h:reply-to"]
     try:
-        return tuple(one for text in texts for one in mailboxes(text))
+        # Before they are decoded: a name may have commas then.
+        return tuple(one for values in texts for text in values for one in mailboxes(text))
     except ValueError:
         return ()
 

@@ -1,12 +1,19 @@
 """A whole message (RFC 5322 and MIME) as its recipient's program shows it."""
 
+import binascii
 import email
+import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.policy import compat32
 
 from simulator.mail import Attachment, Mailbox, decoded, mailboxes
+
+_LARGE = re.compile(
+    rb"(?<=\r\n\r\n)(?:[A-Za-z0-9+/]{76}\r\n){1000,}+[A-Za-z0-9+/]*={0,2}(?=\r\n--)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,8 @@ class Content:
 
 def parse_mime(source: bytes) -> Content:
     """Read a message; never fails, since programs that show mail do not either."""
-    message = email.message_from_bytes(source, policy=compat32)
+    large = _LargeFiles()
+    message = email.message_from_bytes(large.taken_out(source), policy=compat32)
     headers = tuple((name, _header(value)) for name, value in message.raw_items())
     text: str | None = None
     html: str | None = None
@@ -50,7 +58,7 @@ def parse_mime(source: bytes) -> Content:
         elif body and kind == "text/html" and html is None:
             html = _text(part)
         else:
-            attachments.append(_attachment(part))
+            attachments.append(_attachment(part, large))
     return Content(
         subject=_first(headers, "subject"),
         text=text,
@@ -62,6 +70,32 @@ def parse_mime(source: bytes) -> Content:
         headers=headers,
         attachments=tuple(attachments),
     )
+
+
+class _LargeFiles:
+    """Files in base64 that are kept from the parser, which looks at each of their lines.
+
+    A mark that nobody can guess takes the place of each.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[bytes] = []
+        self._mark = secrets.token_hex(16)
+
+    def taken_out(self, source: bytes) -> bytes:
+        return _LARGE.sub(self._take, source)
+
+    def _take(self, match: re.Match[bytes]) -> bytes:
+        self._found.append(match[0])
+        return f"{self._mark}{len(self._found) - 1}".encode()
+
+    def of(self, part: Message) -> bytes | None:
+        """The content of a part whose file was taken out."""
+        payload = part.get_payload()
+        if not isinstance(payload, str) or not payload.startswith(self._mark):
+            return None
+        number = payload.removeprefix(self._mark).strip()
+        return binascii.a2b_base64(self._found[int(number)]) if number.isdecimal() else None
 
 
 def _leaves(message: Message) -> Iterator[Message]:
@@ -118,11 +152,18 @@ def _text(part: Message) -> str:
         return payload.decode("utf-8", "replace")
 
 
-def _attachment(part: Message) -> Attachment:
+def _filename(part: Message) -> str:
+    name = part.get_filename() or "unnamed"
+    # In the form of RFC 2231 it is decoded already.
+    encoded = isinstance(part.get_param("filename", header="content-disposition"), tuple)
+    return name if encoded else decoded(name)
+
+
+def _attachment(part: Message, large: _LargeFiles) -> Attachment:
     return Attachment(
-        filename=decoded(part.get_filename() or "unnamed"),
+        filename=_filename(part),
         content_type=part.get_content_type(),
-        content=_bytes(part),
+        content=large.of(part) or _bytes(part),
         content_id=str(part.get("Content-ID") or "").strip().strip("<>"),
         inline=part.get_content_disposition() == "inline",
     )

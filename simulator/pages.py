@@ -14,6 +14,7 @@ from simulator.http import Answer, Call
 from simulator.inbox import KEPT_BYTES, KEPT_MAILS, Entry, Inbox
 from simulator.mail import Mail
 from simulator.switches import LONGEST_SECONDS, MEANINGS, Mode, Provider, Switch, Switches
+from simulator.webhooks import Webhooks, changed
 
 TITLES = {Provider.MAILGUN: "Mailgun", Provider.SENDGRID: "SendGrid", Provider.SES: "Amazon SES"}
 
@@ -48,7 +49,14 @@ _MAIL_POLICY = (
 class Pages:
     """What a person sees with a browser."""
 
-    def __init__(self, switches: Switches, inbox: Inbox, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        switches: Switches,
+        inbox: Inbox,
+        credentials: Credentials,
+        webhooks: Webhooks | None = None,
+    ) -> None:
+        self._webhooks = webhooks
         self._switches = switches
         self._inbox = inbox
         self._credentials = credentials
@@ -75,6 +83,7 @@ class Pages:
             ("GET", r"/mails/([0-9]{1,12})/attachments/([0-9]{1,3})", self._attachment),
             ("GET", r"/static/([a-z.]+)", self._static),
             ("POST", r"/switches", self._flip_all),
+            ("POST", r"/webhook-switch", self._set_webhooks),
             ("POST", r"/switches/([a-z]+)", self._flip),
             ("POST", r"/inbox/clear", self._clear),
         )
@@ -102,6 +111,7 @@ class Pages:
             counts=self._inbox.counts,
             examples={name: self._example(name, base_url) for name in Provider},
             credentials=self._credentials,
+            webhooks=self._webhooks,
             base_url=base_url,
         )
 
@@ -165,6 +175,20 @@ class Pages:
         for provider in providers:
             self._switches.set(provider, Switch(Mode(mode), seconds, self._switches[provider].lag))
         return _see_other("/#providers")
+
+    def _set_webhooks(self, call: Call, _match: re.Match[str]) -> Answer:
+        form = {
+            name: texts[0] for name, texts in parse_qs(call.body.decode("utf-8", "replace")).items()
+        }
+        if self._webhooks is None:
+            return self._gone()
+        try:
+            numbers = {name: float(text) for name, text in form.items() if name != "on"}
+            wanted = {**numbers, "on": form.get("on") == "true"}
+            self._webhooks.troubles = changed(self._webhooks.troubles, wanted)
+        except ValueError:
+            return self._page("refused.html", status=422)
+        return _see_other("/#webhooks-title")
 
     def _clear(self, _call: Call, _match: re.Match[str]) -> Answer:
         self._inbox.clear()

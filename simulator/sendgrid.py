@@ -15,7 +15,7 @@ from simulator.api import Api, Refused, Submission, json_answer
 from simulator.credentials import Credentials
 from simulator.http import Answer, Call
 from simulator.journal import Journal
-from simulator.mail import Attachment, Mail, Mailbox, decoded, is_refused
+from simulator.mail import Attachment, Mail, Mailbox, decoded, is_refused, unquoted
 from simulator.sendgrid_activity import BadQuery, messages, one_message
 from simulator.sendgrid_schema import BAD_REQUEST, Fault, bad_address, faults
 from simulator.switches import Mode, Provider
@@ -174,7 +174,7 @@ def _mail(body: dict[str, Any], envelope: dict[str, Any], message_id: str) -> Ma
 
 
 def _people(people: Iterable[dict[str, str]]) -> tuple[Mailbox, ...]:
-    return tuple(Mailbox(one["email"], one.get("name", "")) for one in people)
+    return tuple(Mailbox(one["email"], unquoted(one.get("name", ""))) for one in people)
 
 
 def _attachment(one: dict[str, str]) -> Attachment:

@@ -14,6 +14,7 @@ from simulator.inbox import Inbox
 from simulator.listener import Listener
 from simulator.pages import Pages
 from simulator.switches import Mode, Provider, Switch, Switches
+from simulator.webhooks import Webhooks
 
 LOOPBACK = "127.0.0.1"
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -32,15 +33,20 @@ class Simulator:
         port: int = 0,
         api_ports: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.time,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self.inbox = Inbox(clock)
+        self._webhooks = webhooks
+        if webhooks is not None:
+            self.inbox.on_mail = webhooks.on_mail
         self.switches = Switches(self._switched)
         gate = Gate(credentials, self.switches, self.inbox, clock)
         shared = _SharedPort(
             gate,
             self.switches,
-            Control(self.switches, self.inbox),
-            Pages(self.switches, self.inbox, credentials),
+            Control(self.switches, self.inbox, webhooks),
+            Pages(self.switches, self.inbox, credentials, webhooks),
+            webhooks,
         )
         self._shared = Listener(shared, host, port)
         # The providers' base URLs name 127.0.0.1, whatever address the page is on.
@@ -61,11 +67,15 @@ class Simulator:
             except OSError as error:
                 self.close()
                 raise OSError(error.errno, f"port {listener.port}: {error.strerror}") from error
+        if self._webhooks is not None:
+            self._webhooks.open()
 
     def close(self) -> None:
         """Stop listening and drop every connection, also those that wait for an answer."""
         for listener in self._listeners():
             listener.close()
+        if self._webhooks is not None:
+            self._webhooks.close()
 
     @property
     def port(self) -> int:
@@ -107,13 +117,21 @@ class _OwnPort:
 
 
 class _SharedPort:
-    """The three APIs, the page and the control."""
+    """The three APIs, the page, the control and what SNS has for those who get its webhooks."""
 
-    def __init__(self, gate: Gate, switches: Switches, control: Control, pages: Pages) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        switches: Switches,
+        control: Control,
+        pages: Pages,
+        webhooks: Webhooks | None,
+    ) -> None:
         self._gate = gate
         self._switches = switches
         self._control = control
         self._pages = pages
+        self._webhooks = webhooks
 
     def resets(self, path: str) -> bool:
         provider, _ = _split(path)
@@ -127,6 +145,8 @@ class _SharedPort:
             return self._gate.reply(provider, call, path)
         if call.method not in _READING and _is_cross_site(call):
             return problem(403, "Another site may not change anything here.")
+        if self._webhooks is not None and (answer := self._webhooks.answer(call)):
+            return answer
         return self._control.answer(call) or self._pages.answer(call) or _nothing_there(call)
 
 

@@ -1,5 +1,6 @@
 """The providers' own client libraries must find nothing odd about the simulator."""
 
+import hashlib
 import html
 import re
 
@@ -203,6 +204,7 @@ def test_the_aws_client_sends_a_simple_mail_with_files(running, ses):
             "filename": "logo.png",
             "content_type": "image/png",
             "size": 4,
+            "sha256": hashlib.sha256(b"\x89PNG").hexdigest(),
             "content_id": "logo",
             "inline": True,
         }
