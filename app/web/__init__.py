@@ -5,7 +5,20 @@ from pathlib import Path
 from flask import Blueprint, Flask
 
 from app.services import Services
-from app.web import assets, compose, faults, headers, login, outbox, rendering, session
+from app.web import (
+    assets,
+    compose,
+    faults,
+    headers,
+    login,
+    outbox,
+    previews,
+    rendering,
+    routing,
+    session,
+    suppressions,
+    unsubscribing,
+)
 
 _TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -19,6 +32,14 @@ def register(app: Flask, services: Services) -> None:
     pages = Blueprint("web", __name__, template_folder=str(_TEMPLATES))
     pages.before_request(session.refuse_other_sites)
     faults.register(app, pages)
-    for blueprint in (compose.blueprint, login.blueprint, outbox.blueprint):
+    for blueprint in (
+        compose.blueprint,
+        login.blueprint,
+        outbox.blueprint,
+        previews.blueprint,
+        routing.blueprint,
+        suppressions.blueprint,
+        unsubscribing.blueprint,
+    ):
         pages.register_blueprint(blueprint)
     app.register_blueprint(pages)

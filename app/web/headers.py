@@ -2,7 +2,7 @@
 
 from flask import Flask, Response
 
-_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -15,7 +15,7 @@ def register(app: Flask) -> None:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         if response.mimetype == "text/html":
             headers = response.headers
-            headers.setdefault("Content-Security-Policy", _POLICY)
+            headers.setdefault("Content-Security-Policy", POLICY)
             headers.setdefault("Referrer-Policy", "same-origin")
             headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
             headers.setdefault("Cache-Control", "no-store")

@@ -7,7 +7,7 @@ from flask import Flask
 from jinja2 import StrictUndefined
 
 from app.api.context import services
-from app.core.lifecycle import has_ended
+from app.core.lifecycle import has_ended, is_waiting
 from app.version import VERSION
 from app.web import wording
 from app.web.session import current_key, form_token
@@ -35,6 +35,7 @@ def register(app: Flask) -> None:
         findings=wording.FINDINGS,
         sources=wording.SOURCES,
         has_ended=has_ended,
+        is_waiting=is_waiting,
         form_token=form_token,
         version=VERSION,
     )

@@ -11,10 +11,10 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, g, redirect, request, session, url_for
+from flask import Flask, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from app.api.auth import open_route
@@ -30,6 +30,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 _Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -112,9 +113,16 @@ def require_form_token() -> None:
         raise Problem(403, "This form is out of date. Go back, reload the page and try again.")
 
 
+def from_any_site(view: Callable[_Arguments, _Answer]) -> Callable[_Arguments, _Answer]:
+    """Marks a view that may be posted to from other sites: it goes by no session."""
+    view.from_any_site = True  # type: ignore[attr-defined]
+    return view
+
+
 def refuse_other_sites() -> None:
     """Raises Problem (403) for a form that a browser sends here from another site."""
-    if request.method in _SAFE_METHODS:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if request.method in _SAFE_METHODS or getattr(view, "from_any_site", False):
         return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:

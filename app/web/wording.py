@@ -91,6 +91,7 @@ SOURCES: Mapping[Source, str] = MappingProxyType(
     {
         Source.ANSWER: "its answer, which came late",
         Source.EVENTS: "its list of events",
+        Source.WEBHOOK: "its webhook",
         Source.OPERATOR: "a person",
     }
 )

@@ -76,6 +76,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steadpost]:
         "API_KEYS": f"shop:{KEY},empty:{EMPTY_KEY}",
         "PORT": str(web),
         "SIMULATOR_PORT": str(simulator),
+        "SIMULATOR_WEBHOOKS": "off",
         "WEB_PROCESSES": "1",
         "WORKER_PROCESSES": "1",
         "CONNECT_TIMEOUT": "1s",

@@ -81,6 +81,11 @@ def test_the_pages_are_accessible(
         "/check",
         f"/check?id={message_id}&email=bob@example.org",
         "/check?id=17",
+        "/previews",
+        "/previews/receipt",
+        "/previews/receipt?variables={}",
+        "/suppressed",
+        "/suppressed?email=nobody@example.net",
         "/nowhere",
     ):
         visit.go(path)

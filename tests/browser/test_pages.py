@@ -289,3 +289,24 @@ def test_what_can_be_touched_on_a_phone_is_large_enough(visit: Visit) -> None:
         box = target.bounding_box()
         assert box
         assert box["height"] >= 40, target
+
+
+def test_a_template_is_seen_with_other_variables_and_nothing_in_it_runs(
+    visit: Visit, steadpost: Steadpost
+) -> None:
+    page = visit.log_in()
+    sources = {
+        "subject": "News for {{ name }}",
+        "html": "<h1>Dear {{ name }}</h1><script>document.body.textContent = 'ran'</script>",
+        "sample": {"name": "Ann"},
+    }
+    steadpost.call("PUT", "/templates/news", json=sources)
+    visit.expect("Blocked script execution", "Content Security Policy")
+    page.get_by_role("link", name="Templates").click()
+    page.get_by_role("link", name="news").click()
+    mail = page.frame_locator("iframe")
+    expect(mail.get_by_role("heading")).to_have_text("Dear Ann")
+    page.get_by_label("As JSON").fill('{"name": "Zoe"}')
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("News for Zoe")).to_be_visible()
+    expect(mail.get_by_role("heading")).to_have_text("Dear Zoe")

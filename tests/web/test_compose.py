@@ -1,5 +1,6 @@
 """Sending a mail by hand."""
 
+import io
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,9 @@ from app.core.scripting import WriteInDoubt
 from app.core.store import MessageStore
 from app.core.submit import Submitter
 from app.factory import create_app
-from tests.web.conftest import MAIL, Visitor, hidden_fields, with_settings
+from app.services import build
+from config import Settings
+from tests.web.conftest import ENVIRONMENT, MAIL, Visitor, hidden_fields, with_settings
 
 FULL = {
     "from": '"Shop, the" <orders@shop.example>',
@@ -171,13 +174,27 @@ def test_a_store_that_is_away_keeps_the_input(visitor, services, redis_server):
     assert len(messages(services)) == 1
 
 
+def test_a_backlog_that_is_full_is_said_to_be_and_keeps_the_input(redis_client, clock):
+    environment = {**ENVIRONMENT, "MAX_BACKLOG": "1"}
+    app = create_app(build(Settings.from_env(environment), redis_client, clock))
+    visitor = Visitor(app.test_client())
+    visitor.log_in()
+    assert visitor.send().status_code == 303
+    answer = visitor.send()
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "30"
+    assert "Too much mail waits" in answer.text
+    assert "does not answer" not in answer.text
+    assert value_of(answer.text, "text") == MAIL["text"]
+
+
 class AnswerLost(MessageStore):
     """A store that writes the first message and loses the connection before it can say so."""
 
     lost = False
 
-    def accept(self, messages, idempotency, room=None):
-        result = super().accept(messages, idempotency, room)
+    def accept(self, *given):
+        result = super().accept(*given)
         if self.lost:
             return result
         self.lost = True
@@ -243,3 +260,30 @@ def test_too_much_is_told_so(services):
     answer = visitor.send(text="x" * 2000)
     assert answer.status_code == 413
     assert "<h1>Too large</h1>" in answer.text
+
+
+def test_files_are_attached_and_shown_on_the_page_of_the_mail(visitor, services):
+    files = [(io.BytesIO(b"%PDF"), "Rechnung März.pdf"), (io.BytesIO(b"x" * 2000), "a.csv")]
+    answer = visitor.send(attachments=files)
+    sent = the_message(services, answer)
+    assert [(f.filename, f.content_type, f.size) for f in sent.envelope.attachments] == [
+        ("Rechnung März.pdf", "application/pdf", 4),
+        ("a.csv", "text/csv", 2000),
+    ]
+    page = visitor.get(answer.location).text
+    assert "Rechnung März.pdf" in page
+    assert "2.0 kB" in page
+
+
+def test_a_file_with_a_fault_is_named_and_to_be_chosen_again(visitor, services):
+    answer = visitor.send(attachments=[(io.BytesIO(b""), "a.csv"), (io.BytesIO(b""), "a/b.csv")])
+    assert answer.status_code == 422
+    page = unescape(answer.text)
+    assert "a/b.csv: A name without a path is needed" in page
+    assert "Please choose them again: a.csv, a/b.csv" in page
+    assert messages(services) == []
+
+
+def test_no_file_chosen_is_no_attachment(visitor, services):
+    sent = the_message(services, visitor.send(attachments=[(io.BytesIO(b""), "")]))
+    assert sent.envelope.attachments == ()

@@ -16,7 +16,9 @@ OPEN_PAGES = {"/login", "/login/<string:token>"}
 
 
 def page_rules(app):
-    return [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("web.")]
+    """The pages for those who log in; a link to unsubscribe is for whoever has it."""
+    rules = (rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("web."))
+    return [rule for rule in rules if not rule.endpoint.startswith("web.unsubscribing.")]
 
 
 def path_of(rule) -> str:
