@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import structlog
 
+from app.core.models import Priority
 from app.core.store import MessageStore
 
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 1.0
+_BULK_SHARE = 0.9
+"""Bulk mail leaves a tenth to the others: it never keeps a password reset out."""
 
 
 class Backlog:
@@ -34,12 +37,12 @@ class Backlog:
         self._monotonic = monotonic
         self._looking = threading.Lock()
         self._look_at = float("-inf")
-        self._short = False
+        self._fill = 0.0
 
-    def room(self) -> int:
-        """How many unfinished messages there may be now: none while memory is short.
+    def room(self, *priorities: Priority) -> int:
+        """How many unfinished messages there may be with these: none while memory is short.
 
-        Raises StoreUnavailable.
+        Scheduled messages count: they need their place like any other. Raises StoreUnavailable.
         """
         due = self._most_bytes != 0 and self._monotonic() >= self._look_at
         if due and self._looking.acquire(blocking=False):
@@ -47,7 +50,8 @@ class Backlog:
                 self._look()
             finally:
                 self._looking.release()
-        return 0 if self._short else self._most
+        share = _BULK_SHARE if Priority.BULK in priorities else 1.0
+        return 0 if self._fill > share else int(self._most * share)
 
     def _look(self) -> None:
         memory = self._store.memory()
@@ -55,7 +59,7 @@ class Backlog:
         if memory is None:
             return
         most = memory.limit // 2 if self._most_bytes is None else self._most_bytes
-        short = 0 < most < memory.used
-        if short != self._short:
-            log.warning("memory", short=short, used=memory.used, most=most)
-        self._short = short
+        fill = memory.used / most if most else 0.0
+        if (fill > 1) != (self._fill > 1):
+            log.warning("memory", short=fill > 1, used=memory.used, most=most)
+        self._fill = fill

@@ -143,7 +143,7 @@ def least_bad(fitnesses: Mapping[str, Fitness], names: Sequence[str], now: datet
 
 def _closed(fitness: Fitness, now: datetime) -> Fitness:
     if fitness.breaker is BreakerState.CLOSED:
-        return replace(fitness, failures=0)
+        return replace(fitness, failures=0) if fitness.failures else fitness
     return replace(
         fitness,
         breaker=BreakerState.CLOSED,

@@ -7,7 +7,11 @@ from datetime import datetime, timedelta
 from app.core import breaker, lifecycle
 from app.core.fitness import Breakers
 from app.core.models import Message
-from app.core.router import Candidate, Choice, NoChoice, choose, order
+from app.core.quotas import Quotas
+from app.core.route_book import RouteBook
+from app.core.router import Candidate, Choice, NoChoice, choose
+from app.core.routes import order_of
+from app.core.tokens import Shortage
 from providers.base import Provider
 from providers.types import Email
 
@@ -31,6 +35,8 @@ class Chooser:
         last_chance: timedelta,
         breakers: Breakers,
         random: Callable[[], float],
+        routes: RouteBook | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._providers = providers
         self._configured = tuple(configured)
@@ -38,22 +44,54 @@ class Chooser:
         self._last_chance_within = last_chance
         self._breakers = breakers
         self._random = random
+        self._routes = routes
+        self._quotas = quotas
 
     def choose(self, message: Message, email: Email, now: datetime) -> Choice | Message:
         """Whom to ask now; or the message as it is where nobody is: it waits, or is given up."""
-        names = order(message, self._configured)
-        candidates = {name: self._candidate(name, email, now) for name in names}
-        choice = choose(message, tuple(candidates.values()))
-        while isinstance(choice, Choice) and choice.probe:
-            if self._breakers.begin_probe(choice.provider, now):
+        table = None if self._routes is None else self._routes.table()
+        order = order_of(message, self._configured, table)
+        candidates = {name: self._candidate(name, email, now) for name in order.providers}
+        choice = choose(message, tuple(candidates.values()), order)
+        short = set()
+        while isinstance(choice, Choice):
+            name = choice.provider
+            # Before a probe, for which there would be no second try for a while.
+            shortage = self._shortage(name, candidates, email)
+            if shortage is not None:
+                short.add(name)
+                fit_from = now + timedelta(seconds=shortage.seconds)
+                candidates[name] = replace(
+                    candidates[name], unfit=shortage.words, fit_from=fit_from, probe=False
+                )
+            elif not choice.probe or self._breakers.begin_probe(name, now):
                 break
-            candidates[choice.provider] = _taken(candidates[choice.provider], now)
-            choice = choose(message, tuple(candidates.values()))
+            else:
+                candidates[name] = _taken(candidates[name], now)
+            choice = choose(message, tuple(candidates.values()), order)
         if isinstance(choice, NoChoice) and not choice.round_over:
             choice = self._last_chance(message, candidates, choice, now)
         if isinstance(choice, NoChoice):
+            first = next((n for n in short if candidates[n].fit_from == choice.fit_from), None)
+            if first is not None and self._quotas is not None and not choice.round_over:
+                turn = self._quotas.line_up(first, len(email.recipients))
+                choice = replace(choice, fit_from=now + timedelta(seconds=turn))
             return self._without_choice(message, choice, now)
         return choice
+
+    def _shortage(
+        self, name: str, candidates: Mapping[str, Candidate], email: Email
+    ) -> Shortage | None:
+        """Why the provider is not given this mail now, if it has a quota; if not, it is counted."""
+        if self._quotas is None:
+            return None
+        names = tuple(candidates)
+        others = [
+            other
+            for other in names[names.index(name) + 1 :]
+            if candidates[other].obstacle is None and candidates[other].unfit is None
+        ]
+        return self._quotas.take(name, len(email.recipients), others)
 
     def _without_choice(self, message: Message, choice: NoChoice, now: datetime) -> Message:
         if choice.hopeless:
@@ -89,6 +127,8 @@ class Chooser:
     def _candidate(self, name: str, email: Email, now: datetime) -> Candidate:
         provider = self._providers.get(name)
         obstacle = "it is not set up" if provider is None else provider.refusal(email)
+        if obstacle is None and self._quotas is not None:
+            obstacle = self._quotas.obstacle(name, len(email.recipients))
         if obstacle is not None:
             return Candidate(name, obstacle)
         fitness = self._breakers.of(name)

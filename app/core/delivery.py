@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 
@@ -16,6 +17,7 @@ from app.core.breaker import Report
 from app.core.chooser import Chooser
 from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
+from app.core.freight import Freight
 from app.core.leases import LeaseKeeper
 from app.core.lifecycle import Verdict
 from app.core.models import (
@@ -30,8 +32,12 @@ from app.core.models import (
     Recipient,
     Source,
 )
+from app.core.quotas import Quotas
+from app.core.route_book import RouteBook
 from app.core.scripting import StoreUnavailable
 from app.core.store import Change, Claim, MessageStore
+from app.core.suppression import Suppressions
+from app.core.unsubscribing import UnsubscribeLinks
 from providers.base import Provider
 from providers.errors import (
     AccountRefused,
@@ -43,9 +49,11 @@ from providers.errors import (
     SenderRefused,
     Unavailable,
 )
-from providers.types import Email
+from providers.types import Accepted, Address, Email
 
 log = structlog.get_logger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 _SCOPES: tuple[tuple[type[Refused], str], ...] = (
     (AccountRefused, "account"),
@@ -59,6 +67,7 @@ _FINDINGS: Mapping[Outcome | None, Finding] = {
     Outcome.UNAVAILABLE: Finding.NOT_ACCEPTED,
 }
 _LONGEST_PAUSE = 2.0
+_TRIES_BETWEEN_LINES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class DeliveryPolicy:
 
     `last_chance` before it expires, a message that found nobody fit is offered to the least bad.
     After an unknown outcome, evidence is looked for during `grace` where the provider can be asked.
+    So many bytes of attachments (`freight`) are in hand at once.
     """
 
     retry_schedule: tuple[float, ...]
@@ -74,6 +84,7 @@ class DeliveryPolicy:
     retention: timedelta
     last_chance: timedelta = timedelta(seconds=60)
     grace: timedelta = timedelta(0)
+    freight: int = 64 * 1024 * 1024
 
 
 class Delivery:
@@ -81,7 +92,7 @@ class Delivery:
 
     `random` gives numbers in [0, 1). `pause` waits for some seconds (0: not at all) and says
     whether this process goes on; it is asked before each attempt, and while Redis is away and a
-    result is waiting to be written.
+    result is waiting to be written. `move` writes changes, in place of the store itself.
     """
 
     def __init__(
@@ -96,15 +107,31 @@ class Delivery:
         clock: Clock,
         random: Callable[[], float],
         pause: Callable[[float], bool],
+        move: Callable[[Change], Message | None] | None = None,
+        routes: RouteBook | None = None,
+        quotas: Quotas | None = None,
+        suppressions: Suppressions | None = None,
+        unsubscribe_links: UnsubscribeLinks | None = None,
     ) -> None:
         self._store = store
+        self._suppressions = suppressions
+        self._unsubscribe_links = unsubscribe_links
+        self._move = move or store.move
         self._providers = providers
         self._policy = policy
         self._leases = leases
+        self._freight = Freight(policy.freight)
         self._breakers = breakers
         self._evidence = evidence
         self._chooser = Chooser(
-            providers, configured, policy.retry_schedule, policy.last_chance, breakers, random
+            providers,
+            configured,
+            policy.retry_schedule,
+            policy.last_chance,
+            breakers,
+            random,
+            routes,
+            quotas,
         )
         self._clock = clock
         self._pause = pause
@@ -114,14 +141,19 @@ class Delivery:
 
         Returns the message as it then is; None if this worker lost it.
         """
-        with self._leases.holding(claim.message):
+        size = sum(file.size for file in claim.message.envelope.attachments)
+        with self._leases.holding(claim.message), self._freight.holding(size):
             return self._work(claim)
 
     def _work(self, claim: Claim) -> Message | None:
-        seen = claim.message
-        message = self._taken_up(seen)
+        seen, body = claim.message, claim.body
+        message = self._taken_up(seen, body)
         while message.state is MessageState.SENDING and self._may_go_on(message):
-            step = self._next(message, claim.body)
+            message = self._without_suppressed(message)
+            if message.state is not MessageState.SENDING:
+                break
+            body = self._with_attachments(message, body)
+            step = self._next(message, body)
             if isinstance(step, Message):
                 message = step
                 break
@@ -137,12 +169,9 @@ class Delivery:
                 continue
             verdict = self._ask(attempt.provider, email, opened)
             seen = opened
-            message = lifecycle.attempt_closed(
-                opened, verdict, self._clock(), self._grace(opened.attempts[-1])
-            )
-            _log_attempt(message)
+            message = self._closed(opened, verdict)
             if verdict.duration_ms is not None:
-                self._report(message, verdict)
+                self._report(message, verdict, attempt.started_at)
         while (written := self._write(seen, message)) is None:
             current = self._with_news(seen)
             if current is None:
@@ -151,31 +180,96 @@ class Delivery:
             seen, message = current, self._merged(message, current)
         return written
 
-    def _taken_up(self, message: Message) -> Message:
+    def _without_suppressed(self, message: Message) -> Message:
+        """The message without those who have come onto the list since it was accepted."""
+        if self._suppressions is None or message.envelope.override_suppression is not None:
+            return message
+        find, emails = self._suppressions.find, [r.email for r in lifecycle.outstanding(message)]
+        listed = self._patiently(message, lambda: find(emails))
+        if not listed:
+            return message
+        reasons = {email: entry.in_words for email, entry in listed.items()}
+        return lifecycle.suppressed(message, reasons, self._clock())
+
+    def _with_attachments(self, message: Message, body: Body) -> Body:
+        """The content with its files, which are read when they are about to be sent."""
+        if not message.envelope.attachments or body.attachments:
+            return body
+        return replace(body, attachments=self._store.attachments(message.id))
+
+    def _closed(self, message: Message, verdict: Verdict) -> Message:
+        """The message with its open attempt closed."""
+        attempt = message.attempts[-1]
+        repeatable = self._repeatable(attempt) is not None
+        grace = self._grace(attempt)
+        closed = lifecycle.attempt_closed(
+            message, verdict, self._clock(), grace, repeatable=repeatable
+        )
+        _log_attempt(closed)
+        return closed
+
+    def _taken_up(self, message: Message, body: Body) -> Message:
         """The claimed message, with what a worker before left open taken as unknown."""
         if message.open_attempt is not None:
             reason = "the worker stopped while the provider was being asked"
-            grace = self._grace(message.attempts[-1])
-            message = lifecycle.attempt_closed(
-                message, Verdict(Outcome.UNKNOWN, reason), self._clock(), grace
-            )
-            _log_attempt(message)
+            message = self._closed(message, Verdict(Outcome.UNKNOWN, reason))
         elif message.grace_until is not None:
-            message = self._looked_for(message)
+            message = self._looked_for(message, body)
         return lifecycle.weighed(message, self._clock())
 
     def _grace(self, attempt: Attempt) -> timedelta | None:
         """How long evidence of an attempt is looked for; None where none can come."""
         provider = self._providers.get(attempt.provider)
-        can_tell = provider is not None and provider.can_tell
+        can_tell = provider is not None and (
+            provider.can_tell or provider.hears or provider.repeatable is not None
+        )
         return self._policy.grace if can_tell and self._policy.grace else None
 
-    def _looked_for(self, message: Message) -> Message:
+    def _repeatable(self, attempt: Attempt) -> timedelta | None:
+        """How long after it began an attempt may be made again, unchanged."""
+        provider = self._providers.get(attempt.provider)
+        return None if provider is None else provider.repeatable
+
+    def _asked_again(self, message: Message, body: Body) -> tuple[Message, Accepted | None]:
+        """The message after its last call was made again, where it may be, and the acceptance.
+
+        The provider knows the attempt by its id: it takes the mail now, or says that it has.
+        """
+        now, attempt = self._clock(), message.attempts[-1]
+        fitness = self._breakers.of(attempt.provider)
+        fit = not fitness.needs_probe and fitness.fit_from(now) == now
+        if not (fit and lifecycle.is_to_be_repeated(message, now, self._repeatable(attempt))):
+            return message, None
+        body = self._with_attachments(message, body)
+        complete = len(body.attachments) == len(message.envelope.attachments)
+        if not complete or self._without_suppressed(message) is not message:
+            return message, None
+        if not self._may_go_on(message):
+            return message, None
+        verdict = self._ask(attempt.provider, self._composed(message, body, attempt.id), message)
+        if verdict.duration_ms is None:
+            return message, None
+        log.info(
+            "attempt repeated",
+            message=message.id,
+            attempt=attempt.id,
+            provider=attempt.provider,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+        )
+        message = lifecycle.repeated(message)
+        self._report(message, verdict, now)
+        taken = verdict.outcome is Outcome.ACCEPTED and not verdict.not_taken
+        return message, Accepted(verdict.provider_message_id) if taken else None
+
+    def _looked_for(self, message: Message, body: Body) -> Message:
         """The message after one more look for evidence; when its grace is over, without."""
+        message, accepted = self._asked_again(message, body)
+        source, words = Source.ANSWER, "taken when it was asked again"
         number, attempt = len(message.attempts), message.attempts[-1]
         provider = self._providers.get(attempt.provider)
-        accepted = None
-        if attempt.unresolved and provider is not None:
+        if accepted is None and attempt.unresolved and provider is not None:
+            source, words = Source.EVENTS, "found at the provider"
             try:
                 accepted = provider.find(
                     attempt.id,
@@ -187,17 +281,14 @@ class Delivery:
         now = self._clock()
         if accepted is not None:
             evidence = Evidence(
-                number,
-                Source.EVENTS,
-                Finding.ACCEPTED,
-                now,
-                "found at the provider",
-                accepted.provider_message_id,
+                number, source, Finding.ACCEPTED, now, words, accepted.provider_message_id
             )
-            found = self._evidence.add(message.id, evidence)
+            add = self._evidence.add
+            found = self._patiently(message, lambda: add(message.id, evidence))
             return message if found is None else self._merged(message, found)
         if message.grace_until is not None and now < message.grace_until:
-            return lifecycle.in_grace(message, now)
+            repeatable = self._repeatable(attempt) is not None
+            return lifecycle.in_grace(message, now, repeatable=repeatable)
         return lifecycle.doubt_kept(message, now)
 
     def _with_news(self, seen: Message) -> Message | None:
@@ -242,11 +333,19 @@ class Delivery:
         now = self._clock()
         if now >= message.expires_at:
             return lifecycle.expired(message, now)
-        email = _email(message, body, ids.attempt_id(message.id, len(message.attempts) + 1))
+        if len(body.attachments) < len(message.envelope.attachments):
+            return lifecycle.given_up(message, "its attachments are gone", now)
+        attempt_id = ids.attempt_id(message.id, len(message.attempts) + 1)
+        email = self._composed(message, body, attempt_id)
         choice = self._chooser.choose(message, email, now)
         if isinstance(choice, Message):
             return choice
         return email, Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
+
+    def _composed(self, message: Message, body: Body, attempt_id: str) -> Email:
+        links = self._unsubscribe_links
+        added = () if links is None else links.headers(message)
+        return _email(message, body, attempt_id, added)
 
     def _ask(self, name: str, email: Email, message: Message) -> Verdict:
         """What the provider's answer, or the lack of one, means."""
@@ -256,7 +355,11 @@ class Delivery:
         started = time.monotonic()
         try:
             accepted = self._providers[name].send(email)
-            verdict = Verdict(Outcome.ACCEPTED, provider_message_id=accepted.provider_message_id)
+            verdict = Verdict(
+                Outcome.ACCEPTED,
+                provider_message_id=accepted.provider_message_id,
+                not_taken=accepted.not_taken,
+            )
         except ProviderFailure as failure:
             verdict = _verdict(failure)
         except Exception as error:
@@ -265,8 +368,8 @@ class Delivery:
             verdict = Verdict(Outcome.UNKNOWN, f"the provider class raised {type(error).__name__}")
         return replace(verdict, duration_ms=round((time.monotonic() - started) * 1000))
 
-    def _report(self, message: Message, verdict: Verdict) -> None:
-        """Tells the breakers what the attempt that was just closed says about its provider."""
+    def _report(self, message: Message, verdict: Verdict, began: datetime) -> None:
+        """Tells the breakers what the call that has just come back says about its provider."""
         attempt = message.attempts[-1]
         if verdict.outcome is Outcome.REFUSED and verdict.scope == "sender":
             self._breakers.remember_sender(attempt.provider, message.envelope.sender.domain)
@@ -274,7 +377,7 @@ class Delivery:
             attempt.provider,
             Report(
                 verdict.outcome,
-                attempt.started_at,
+                began,
                 scope=verdict.scope,
                 reason=verdict.reason,
                 limited=verdict.limited,
@@ -298,42 +401,56 @@ class Delivery:
             # Evidence may have let a held message go on, too.
             ring=after.state is MessageState.QUEUED,
             lease_until=lease_until,
-            drop_body=message.state is MessageState.SENT,
+            drop_body=message.state in (MessageState.SENT, MessageState.SUPPRESSED),
             keep=self._policy.retention if ended else None,
         )
-        wait = 0.05
+        written = self._patiently(message, lambda: self._move(change))
+        if written is not None and lease_until is not None:
+            self._leases.extend(written, lease_until)
+        return written
+
+    def _patiently(self, message: Message, ask: Callable[[], _Answer]) -> _Answer:
+        """What is asked of Redis, waiting for it if it is away: a result waits to be written."""
+        wait, tries = 0.05, 0
         while True:
             try:
-                written = self._store.move(change)
+                return ask()
             except StoreUnavailable as error:
-                log.warning("result kept until Redis is back", message=message.id, error=str(error))
+                if tries % _TRIES_BETWEEN_LINES == 0:
+                    log.warning(
+                        "result kept until Redis is back", message=message.id, error=str(error)
+                    )
                 if not self._pause(wait):
                     raise
-                wait = min(2 * wait, _LONGEST_PAUSE)
-                continue
-            if written is not None and lease_until is not None:
-                self._leases.extend(written, lease_until)
-            return written
+                wait, tries = min(2 * wait, _LONGEST_PAUSE), tries + 1
 
 
-def _email(message: Message, body: Body, attempt_id: str) -> Email:
+def _email(
+    message: Message, body: Body, attempt_id: str, added: tuple[tuple[str, str], ...]
+) -> Email:
     waiting = lifecycle.outstanding(message)
     envelope = message.envelope
 
-    def kind(name: str) -> tuple[Recipient, ...]:
-        return tuple(r for r in waiting if r.kind == name)
+    def kind(name: str, among: Sequence[Recipient] = waiting) -> tuple[Address, ...]:
+        return tuple(r.address for r in among if r.kind == name)
 
+    everybody = message.recipients
+    left_out = len(waiting) < len(everybody)
     return Email(
         attempt_id=attempt_id,
         sender=envelope.sender,
-        to=tuple(r.address for r in kind("to")),
-        cc=tuple(r.address for r in kind("cc")),
-        bcc=tuple(r.address for r in kind("bcc")),
+        to=kind("to"),
+        cc=kind("cc"),
+        bcc=kind("bcc"),
         reply_to=envelope.reply_to,
         subject=envelope.subject,
         text=body.text,
         html=body.html,
-        headers=envelope.headers,
+        headers=(*envelope.headers, *added),
+        attachments=body.attachments,
+        # Who gets it now sees whom else it was for.
+        shown_to=kind("to", everybody) if left_out else None,
+        shown_cc=kind("cc", everybody) if left_out else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Breakers, rests and refused senders as they stand in Redis, for all workers alike."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ class _Seen:
     at: float
 
 
+_NOTHING = _Seen({}, 0, float("-inf"))
+
+
 class Breakers:
     """What is known of the providers. Safe to use from several threads at once.
 
@@ -49,7 +53,9 @@ class Breakers:
         self._clock = clock
         self._freshness = freshness
         self._monotonic = monotonic
-        self._seen = _Seen({}, 0, float("-inf"))
+        self._seen = _NOTHING
+        self._lock = threading.Lock()
+        self._reports: dict[str, list[Report]] = {}
 
     def of(self, name: str) -> Fitness:
         """What is known of a provider."""
@@ -85,13 +91,40 @@ class Breakers:
 
     def report(self, name: str, report: Report) -> None:
         """Takes in what an attempt says about its provider."""
-        now = self._clock()
-        if breaker.learned(self.of(name), report, now, self.policy) == self.of(name):
+        seen = self.of(name)
+        if breaker.learned(seen, report, self._clock(), self.policy) == seen:
             return
-        try:
-            self._change(name, lambda seen: breaker.learned(seen, report, now, self.policy))
-        except StoreUnavailable as error:
-            log.warning("breaker not written", provider=name, error=str(error))
+        with self._lock:
+            writes = name not in self._reports
+            self._reports.setdefault(name, []).append(report)
+        if writes:
+            self._write_reports(name)
+
+    def _write_reports(self, name: str) -> None:
+        """Writes what was reported, and what others report meanwhile: they need not wait for it."""
+
+        def learned(seen: Fitness) -> Fitness:
+            now = self._clock()
+            for report in reports:
+                seen = breaker.learned(seen, report, now, self.policy)
+            return seen
+
+        done = 0
+        while True:
+            with self._lock:
+                reports = self._reports[name][done:]
+                done += len(reports)
+                if not reports:
+                    del self._reports[name]
+                    return
+            try:
+                self._change(name, learned)
+            except StoreUnavailable as error:
+                log.warning("breaker not written", provider=name, error=str(error))
+            except BaseException:
+                with self._lock:
+                    del self._reports[name]
+                raise
 
     def pause(self, name: str) -> Fitness:
         """Keeps a provider from being asked until `resume`. Raises StoreUnavailable."""
@@ -133,7 +166,11 @@ class Breakers:
             self._forget()
 
     def _look(self) -> _Seen:
-        if self._monotonic() - self._seen.at >= self._freshness:
+        now = self._monotonic()
+        if now - self._seen.at >= self._freshness:
+            if self._seen is not _NOTHING:
+                # While one looks, the others go by what was seen last.
+                self._seen = replace(self._seen, at=now)
             self._read()
         return self._seen
 

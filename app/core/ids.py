@@ -39,6 +39,12 @@ def attempt_id(message_id: str, number: int) -> str:
     return f"{message_id}-{number}"
 
 
+def parse_attempt_id(text: str) -> tuple[str, int] | None:
+    """The message and the number of an attempt, if the text has the form of an attempt's id."""
+    found = re.fullmatch(rf"({MESSAGE_ID})-([1-9][0-9]{{0,4}})", text)
+    return None if found is None else (found[1], int(found[2]))
+
+
 def new_request_id() -> str:
     """An id for one HTTP request, which its log lines share."""
     return secrets.token_hex(8)

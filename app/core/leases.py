@@ -1,6 +1,5 @@
 """The leases that this process holds, as far as it can tell by its own clock."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,9 @@ class LeaseKeeper:
     """Renews the leases of messages that are being worked on; safe to use from several threads.
 
     A lease is counted by the monotonic clock from before it was asked for, so that a process that
-    was stopped for longer than its lease finds out by itself, without asking Redis.
+    was stopped for longer than its lease finds out by itself, without asking Redis. There are no
+    locks, so that one who renews from a thread of its own waits for nobody: each step is atomic.
+    The `store` is used by `renew` alone.
     """
 
     def __init__(
@@ -37,50 +38,47 @@ class LeaseKeeper:
         self._lease = lease
         self._clock = clock
         self._monotonic = monotonic
-        self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
+
+    def __len__(self) -> int:
+        """How many messages are being worked on."""
+        return len(self._held)
 
     @contextmanager
     def holding(self, message: Message) -> Iterator[None]:
         """Keeps the lease of a claimed message renewed for as long as the block runs."""
         if message.lease is not None:
-            with self._lock:
-                until = self._remaining(message.lease.until)
-                self._held[message.id] = _Held(message.lease.fence, until)
+            until = self._remaining(message.lease.until)
+            self._held[message.id] = _Held(message.lease.fence, until)
         try:
             yield
         finally:
-            with self._lock:
-                self._held.pop(message.id, None)
+            self._held.pop(message.id, None)
 
     def held(self, message: Message) -> bool:
         """Whether the message may still be worked on."""
-        with self._lock:
-            held = self._held.get(message.id)
-            return held is not None and self._monotonic() < held.until
+        held = self._held.get(message.id)
+        return held is not None and self._monotonic() < held.until
 
     def extend(self, message: Message, until: datetime) -> None:
         """Notes that the lease was extended together with another write."""
-        with self._lock:
-            held = self._held.get(message.id)
-            if held is not None:
-                held.until = max(held.until, self._remaining(until))
+        held = self._held.get(message.id)
+        if held is not None:
+            held.until = max(held.until, self._remaining(until))
 
     def renew(self) -> None:
         """Renews every lease that is held; to be called several times within a lease's length.
 
         Raises StoreUnavailable; the leases then run on towards their ends.
         """
-        with self._lock:
-            leases = [(message_id, held.fence) for message_id, held in self._held.items()]
+        leases = [(message_id, held.fence) for message_id, held in list(self._held.items())]
         started = self._monotonic()
         lost = self._store.renew(leases, self.owner, self._clock() + self._lease)
-        with self._lock:
-            for message_id, fence in leases:
-                held = self._held.get(message_id)
-                if held is None or held.fence != fence:
-                    continue
-                held.until = 0.0 if message_id in lost else started + self._lease.total_seconds()
+        for message_id, fence in leases:
+            held = self._held.get(message_id)
+            if held is None or held.fence != fence:
+                continue
+            held.until = 0.0 if message_id in lost else started + self._lease.total_seconds()
 
     def _remaining(self, until: datetime) -> float:
         return self._monotonic() + (until - self._clock()).total_seconds()

@@ -20,8 +20,12 @@ from app.core.models import (
     RecipientState,
     Source,
 )
+from providers.types import NotTaken
 
 _SHORTEST_LOOK = timedelta(milliseconds=50)
+#: How long after an unknown outcome, or one more, a call is made again where that is safe.
+_REPEAT_PAUSES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8))
+_REASON_LIMIT = 300
 
 
 class News(StrEnum):
@@ -35,6 +39,8 @@ class News(StrEnum):
     RESENT = "resent"
     EXPIRED = "expired"
     DROPPED = "dropped"
+    CANCELLED = "cancelled"
+    SUPPRESSED = "suppressed"
 
 
 MOVES: Mapping[News, Mapping[RecipientState, RecipientState]] = MappingProxyType(
@@ -62,6 +68,8 @@ MOVES: Mapping[News, Mapping[RecipientState, RecipientState]] = MappingProxyType
             RecipientState.EXPIRED: RecipientState.FAILED,
             RecipientState.UNKNOWN: RecipientState.FAILED,
         },
+        News.CANCELLED: {RecipientState.QUEUED: RecipientState.CANCELLED},
+        News.SUPPRESSED: {RecipientState.QUEUED: RecipientState.SUPPRESSED},
     }
 )
 """Every move of a recipient. Whatever is not named here leaves the recipient where it is."""
@@ -96,7 +104,10 @@ AGREED: Mapping[RecipientState, MessageState] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an attempt ended. `recipients` are those that a rejection named; none means everybody."""
+    """How an attempt ended. `recipients` are those that a rejection named; none means everybody.
+
+    An acceptance was not for those `not_taken`.
+    """
 
     outcome: Outcome
     reason: str | None = None
@@ -107,12 +118,15 @@ class Verdict:
     duration_ms: int | None = None
     limited: bool = False
     retry_after: float | None = None
+    not_taken: tuple[NotTaken, ...] = ()
 
 
 def move(recipient: Recipient, news: News, reason: str | None = None) -> Recipient:
     """The recipient after the news; itself where the table names no move."""
     state = MOVES[news].get(recipient.state)
-    return recipient if state is None else replace(recipient, state=state, reason=reason)
+    if state is None:
+        return recipient
+    return replace(recipient, state=state, reason=reason, bounce=None, code=None)
 
 
 def settled_state(recipients: Iterable[Recipient]) -> MessageState:
@@ -141,6 +155,49 @@ def may_have_been_sent(message: Message) -> bool:
     return any(attempt.unresolved for attempt in message.attempts)
 
 
+def scheduled(message: Message, at: datetime, expires_at: datetime, now: datetime) -> Message:
+    """The message that waits for its time; queued where that has come already."""
+    if at <= now:
+        return replace(queued(message, now), send_at=at, expires_at=expires_at)
+    return replace(
+        message,
+        state=MessageState.SCHEDULED,
+        send_at=at,
+        next_attempt_at=at,
+        expires_at=expires_at,
+        updated_at=now,
+    )
+
+
+def is_waiting(message: Message) -> bool:
+    """Whether something is still to be done for the message, and nobody is doing it."""
+    return not has_ended(message) and message.state is not MessageState.SENDING
+
+
+def cancelled(message: Message, now: datetime) -> Message:
+    """The waiting message called back: nothing more is sent; `unknown` if something may have been.
+
+    Whatever turns up about what may have been sent is still taken into account.
+    """
+    news = News.HELD if may_have_been_sent(message) else News.CANCELLED
+    return _tell(replace(message, cancelled=True), news, now, "called back")
+
+
+def suppressed(message: Message, reasons: Mapping[str, str], now: datetime) -> Message:
+    """The message without those who are not to be mailed; `reasons` by bare address.
+
+    Whoever may have got a copy already is `unknown`: others who still wait get theirs.
+    """
+    for email, reason in reasons.items():
+        in_doubt = any(
+            attempt.unresolved and email in (attempt.recipients or (email,))
+            for attempt in message.attempts
+        )
+        news = News.HELD if in_doubt else News.SUPPRESSED
+        message = _tell(message, news, now, reason, (email,))
+    return message
+
+
 def queued(message: Message, now: datetime) -> Message:
     """The message whose turn has come, or whose worker is gone: free for any worker to claim."""
     return replace(
@@ -166,51 +223,108 @@ def attempt_opened(message: Message, attempt: Attempt) -> Message:
 
 
 def attempt_closed(
-    message: Message, verdict: Verdict, now: datetime, grace: timedelta | None = None
+    message: Message,
+    verdict: Verdict,
+    now: datetime,
+    grace: timedelta | None = None,
+    *,
+    repeatable: bool = False,
 ) -> Message:
     """The message with its open attempt closed, and what follows from it for the recipients.
 
-    After an unknown outcome it waits for `grace`, where evidence can come, before anything follows.
+    After an unknown outcome it waits for `grace`, where evidence can come, before anything follows;
+    where the call is `repeatable`, it waits to make it again.
     """
     attempt = message.open_attempt
     if attempt is None:
         return message
-    message = replace(
-        message.with_last_attempt(
-            replace(
-                attempt,
-                outcome=verdict.outcome,
-                scope=verdict.scope,
-                reason=verdict.reason,
-                status_code=verdict.status_code,
-                provider_message_id=verdict.provider_message_id,
-                duration_ms=verdict.duration_ms,
-            )
-        ),
-        updated_at=now,
+    closed = replace(
+        attempt,
+        outcome=verdict.outcome,
+        scope=verdict.scope,
+        reason=verdict.reason,
+        status_code=verdict.status_code,
+        provider_message_id=verdict.provider_message_id,
+        duration_ms=verdict.duration_ms,
     )
+    message = replace(message, attempts=(*message.attempts[:-1], closed), updated_at=now)
     match verdict.outcome:
+        case Outcome.ACCEPTED if verdict.not_taken:
+            return _partly_taken(message, verdict.not_taken, now)
         case Outcome.ACCEPTED:
             return _tell(message, News.ACCEPTED, now)
         case Outcome.REJECTED:
-            return _tell(message, News.REJECTED, now, verdict.reason, verdict.recipients)
+            # It says nothing of those who were not asked for, such as one whose fate is unknown.
+            told_of = verdict.recipients or attempt.recipients
+            return _tell(message, News.REJECTED, now, verdict.reason, told_of)
         case Outcome.UNKNOWN if grace is not None:
-            return in_grace(replace(message, grace_until=now + grace), now)
+            return in_grace(replace(message, grace_until=now + grace), now, repeatable=repeatable)
         case Outcome.UNKNOWN:
             return doubt_kept(message, now)
     return message
 
 
-def in_grace(message: Message, now: datetime) -> Message:
-    """The message while evidence is awaited: it is looked for half way through, and at the end."""
+def _partly_taken(message: Message, not_taken: tuple[NotTaken, ...], now: datetime) -> Message:
+    """The message that was taken for some: the rejected fail, the rest is to be offered again.
+
+    The attempt is then one for those for whom it was taken, which is all that evidence of it says.
+    """
+    left_out = {one.email for one in not_taken}
+    taken = tuple(r.email for r in outstanding(message) if r.email not in left_out)
+    attempt = replace(message.attempts[-1], recipients=taken)
+    if attempt.reason is None:
+        reasons = "; ".join(dict.fromkeys(one.reason for one in not_taken))
+        reason = f"taken, but not for {len(not_taken)} of its recipients: {reasons}"
+        attempt = replace(attempt, reason=reason[:_REASON_LIMIT])
+    message = message.with_last_attempt(attempt)
+    for one in not_taken:
+        if one.rejected:
+            message = _tell(message, News.REJECTED, now, one.reason, (one.email,))
+    return _tell(message, News.ACCEPTED, now, only=taken) if taken else message
+
+
+def in_grace(message: Message, now: datetime, *, repeatable: bool = False) -> Message:
+    """The message while evidence is awaited: it is looked for half way through, and at the end.
+
+    Where its last call is `repeatable`, that is made again meanwhile, after ever longer pauses.
+    """
     until = message.grace_until or now
+    pauses = _REPEAT_PAUSES[message.attempts[-1].repeats :] if repeatable else ()
+    pause = pauses[0] if pauses else max((until - now) / 2, _SHORTEST_LOOK)
     return replace(
         message,
         state=MessageState.RETRYING,
-        next_attempt_at=min(now + max((until - now) / 2, _SHORTEST_LOOK), until),
+        next_attempt_at=min(now + pause, until),
         lease=None,
         updated_at=now,
     )
+
+
+def is_to_be_repeated(message: Message, now: datetime, within: timedelta | None) -> bool:
+    """Whether the last call, of which nobody knows, is to be made again just as it was.
+
+    `within` is how long after an attempt began its provider knows it again; None where it does not.
+    """
+    if within is None or message.grace_until is None or not message.attempts:
+        return False
+    attempt = message.attempts[-1]
+    asked_for = attempt.recipients or tuple(r.email for r in message.recipients)
+    return (
+        attempt.unresolved
+        and attempt.repeats < len(_REPEAT_PAUSES)
+        and now < min(message.grace_until, message.expires_at, attempt.started_at + within)
+        # For fewer it would be another request, which says nothing of the first.
+        and tuple(recipient.email for recipient in outstanding(message)) == asked_for
+    )
+
+
+def repeated(message: Message) -> Message:
+    """The message whose last call was made again, and was not answered with an acceptance.
+
+    Whatever else the answer was, it says nothing of the first call.
+    """
+    attempt = message.attempts[-1]
+    return message.with_last_attempt(replace(attempt, repeats=attempt.repeats + 1))
 
 
 def doubt_kept(message: Message, now: datetime) -> Message:
@@ -247,7 +361,8 @@ def expired(message: Message, now: datetime) -> Message:
 
 def given_up(message: Message, reason: str, now: datetime) -> Message:
     """The message that nobody can carry: failed, with the reason."""
-    return _tell(message, News.REJECTED, now, reason)
+    waiting_for_it = tuple(recipient.email for recipient in outstanding(message))
+    return _tell(message, News.REJECTED, now, reason, waiting_for_it)
 
 
 def weighed(message: Message, now: datetime) -> Message:
@@ -258,11 +373,18 @@ def weighed(message: Message, now: datetime) -> Message:
     """
     if not any(attempt.evidence for attempt in message.attempts):
         return message
-    found = [a for a in message.attempts if a.evidence is not None and a.accepted]
+    found = [
+        (number, attempt)
+        for number, attempt in enumerate(message.attempts, 1)
+        if attempt.evidence is not None and attempt.accepted
+    ]
     if found:
         settled = message
-        for attempt in found:
-            settled = _tell(settled, News.FOUND, now, only=attempt.recipients)
+        for number, attempt in found:
+            # Whoever it is known not to have reached may be offered it again.
+            reached = tuple(r.email for r in message.recipients if not r.came_back(number))
+            named = tuple(email for email in attempt.recipients or reached if email in reached)
+            settled = _tell(settled, News.FOUND, now, only=named) if named else settled
         return message if settled.recipients == message.recipients else settled
     if message.state is not MessageState.UNKNOWN or may_have_been_sent(message):
         return message
@@ -276,6 +398,8 @@ def weighed(message: Message, now: datetime) -> Message:
         _tell(message, News.RELEASED, now),
         possible_duplicate=message.possible_duplicate or doubtful,
     )
+    if message.cancelled:
+        return _tell(released, News.CANCELLED, now, "called back")
     if now >= message.expires_at:
         return _tell(released, News.EXPIRED, now, "its time ran out")
     return queued(released, now)
@@ -303,6 +427,7 @@ def resent(
         order=order,
         expires_at=expires_at,
         reason=None,
+        cancelled=False,
     )
 
 
@@ -332,11 +457,12 @@ def _tell(
         move(recipient, news, reason) if not only or recipient.email in only else recipient
         for recipient in message.recipients
     )
-    message = replace(message, recipients=recipients, updated_at=now)
-    if outstanding(message):
-        return message
+    if any(recipient.state is RecipientState.QUEUED for recipient in recipients):
+        return replace(message, recipients=recipients, updated_at=now)
     return replace(
         message,
+        recipients=recipients,
+        updated_at=now,
         state=settled_state(recipients),
         reason=reason,
         next_attempt_at=None,

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from providers.types import Address
+from providers.types import Address, Attachment, Bounce, EventType
 
 Clock = Callable[[], datetime]
 """Says the time as an aware UTC datetime; handed in wherever time matters."""
@@ -60,15 +60,64 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Priority(StrEnum):
+    """How soon a message's turn comes, in the order in which turns are given."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The most that the provider of an attempt (counted from 1) has said of a recipient so far.
+
+    `state` is delivered, deferred, bounced, failed (dropped by the provider, untried) or
+    complained; `bounce`, `code` and `reason` say why.
+    """
+
+    attempt: int
+    state: RecipientState
+    bounce: Bounce | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """How often a recipient opened or clicked, and when first and last."""
+
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One address of a message, with a state of its own."""
+    """One address of a message, with a state of its own.
+
+    `reports` has one entry for each attempt of which a provider has told something: the state
+    follows from them (see `fates`).
+    """
 
     email: str
     name: str
     kind: RecipientKind
     state: RecipientState = RecipientState.QUEUED
     reason: str | None = None
+    bounce: Bounce | None = None
+    code: str | None = None
+    opened: Engagement | None = None
+    clicked: Engagement | None = None
+    reports: tuple[Report, ...] = ()
+
+    def came_back(self, attempt: int) -> bool:
+        """Whether an attempt that was accepted did not reach the recipient, by its provider."""
+        return any(
+            report.attempt == attempt
+            and report.state in (RecipientState.BOUNCED, RecipientState.FAILED)
+            for report in self.reports
+        )
 
     @property
     def address(self) -> Address:
@@ -84,11 +133,12 @@ class Finding(StrEnum):
 
 
 class Source(StrEnum):
-    """Where evidence comes from: the call's own answer, which came too late, the provider, asked
-    afterwards, or a person."""
+    """Where evidence comes from: the call's own answer, which came too late or when the call was
+    made again, the provider, asked afterwards or telling by itself, or a person."""
 
     ANSWER = "answer"
     EVENTS = "events"
+    WEBHOOK = "webhook"
     OPERATOR = "operator"
 
 
@@ -108,12 +158,33 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of a message's timeline: what a provider reported of an attempt (counted from 1).
+
+    `id` stands for the provider's own id of the event; `recipient` is empty where it is not told.
+    """
+
+    id: str
+    type: EventType
+    at: datetime
+    provider: str
+    attempt: int
+    recipient: str
+    bounce: Bounce | None = None
+    code: str | None = None
+    reason: str | None = None
+    url: str | None = None
+    automatic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One call to one provider. Written down before the call, without an outcome; closed after it.
 
     `why` says how the provider was chosen, `reason` what it answered. `scope` is that of a refusal:
     account, sender or message. `recipients` are the bare addresses it was for, where not for all.
-    `evidence` is what settled an unknown outcome, if anything did.
+    `evidence` is what settled an unknown outcome, if anything did. `repeats` counts how often the
+    same call was made again after it, to a provider that takes an attempt only once.
     """
 
     id: str
@@ -129,6 +200,7 @@ class Attempt:
     duration_ms: int | None = None
     recipients: tuple[str, ...] = ()
     evidence: Evidence | None = None
+    repeats: int = 0
 
     @property
     def open(self) -> bool:
@@ -157,8 +229,30 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateUsed:
+    """What a message was made of; the version of a shipped template is 0."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """What is known of an attachment without its content; `size` is in bytes."""
+
+    filename: str
+    content_type: str
+    size: int
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
-    """What the application asked for, apart from the recipients and the body; never changes."""
+    """What the application asked for, apart from the recipients and the body; never changes.
+
+    `expires_at` is None where it left that to the service. `override_suppression` says why the mail
+    goes to suppressed addresses as well, where it does.
+    """
 
     sender: Address
     reply_to: tuple[Address, ...]
@@ -168,14 +262,23 @@ class Envelope:
     metadata: Mapping[str, str]
     providers: tuple[str, ...]
     on_unknown: OnUnknown
+    expires_at: datetime | None = None
+    template: TemplateUsed | None = None
+    attachments: tuple[AttachedFile, ...] = ()
+    unsubscribe: bool = False
+    override_suppression: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The content of a message; kept apart from its record, and dropped earlier."""
+    """The content of a message; kept apart from its record, and dropped earlier.
+
+    Its `attachments` are kept apart from it once more: see `MessageStore.attachments`.
+    """
 
     text: str | None
     html: str | None
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +289,8 @@ class Message:
     number of pieces of `evidence`. `next_attempt_at` is set while the message waits, `lease` while
     a worker has it, `grace_until` while evidence for an unknown outcome is looked for. `round`
     counts from 1; `first_round` is that of the generation, and `order` names the providers that
-    the generation was asked to take, where it was.
+    the generation was asked to take, where it was. `send_at` is when it was to be sent, where that
+    was said. Once `cancelled`, nothing more is sent.
     """
 
     id: str
@@ -208,6 +312,9 @@ class Message:
     lease: Lease | None = None
     attempts: tuple[Attempt, ...] = ()
     evidence: int = 0
+    priority: Priority = Priority.NORMAL
+    send_at: datetime | None = None
+    cancelled: bool = False
 
     @property
     def provider(self) -> str | None:

@@ -1,13 +1,20 @@
-"""What RQ is told: the queue, the job and its limits.
+"""What RQ is told: the queues, the job and its limits.
 
 The job is named as a string, so that the core does not import the workers that run it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
-from rq.utils import utcformat
+from app.core.models import Priority
 
 QUEUE = "mail"
+QUEUES: Mapping[Priority, str] = MappingProxyType(
+    {Priority.HIGH: f"{QUEUE}-high", Priority.NORMAL: QUEUE, Priority.BULK: f"{QUEUE}-bulk"}
+)
+"""One queue for each priority, in the order in which they are served."""
+
 DELIVER_JOB = "workers.jobs.deliver"
 
 JOB_TIMEOUT = 180
@@ -22,4 +29,4 @@ STARTED_TTL = 240
 
 def rq_time(at: datetime) -> str:
     """The time as RQ writes it."""
-    return utcformat(at)
+    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

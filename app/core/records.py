@@ -4,7 +4,7 @@ Times are integers, in milliseconds since 1970. Each attempt has a field of its 
 `attempt:2`, …), so that a write carries what has changed and not the history.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,20 +13,26 @@ import orjson
 
 from app.core import ids
 from app.core.models import (
+    AttachedFile,
     Attempt,
     Body,
+    Engagement,
     Envelope,
     Evidence,
     Finding,
+    Happening,
     Lease,
     Message,
     MessageState,
     Outcome,
+    Priority,
     Recipient,
     RecipientState,
+    Report,
     Source,
+    TemplateUsed,
 )
-from providers.types import Address
+from providers.types import Address, Attachment, Bounce, EventType
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -42,8 +48,18 @@ def from_ms(ms: int | str) -> datetime:
     return _EPOCH + int(ms) * _MILLISECOND
 
 
-def encode(message: Message) -> dict[str, str]:
-    """The fields of a record, but for those that the scripts keep: version, token and lease."""
+def changes(before: Message, after: Message) -> tuple[dict[str, str], list[str]]:
+    """The fields of the record that change, and the names of those that it has no longer."""
+    was, is_now = encode(before, after), encode(after, before)
+    written = {name: text for name, text in is_now.items() if was.get(name) != text}
+    return written, [name for name in was if name not in is_now]
+
+
+def encode(message: Message, other: Message | None = None) -> dict[str, str]:
+    """The fields of a record, but for those that the scripts keep: version, token and lease.
+
+    What is the very same thing in another state of the message may be left out.
+    """
     record = {
         "key": message.key,
         "state": message.state.value,
@@ -51,9 +67,17 @@ def encode(message: Message) -> dict[str, str]:
         "updated": str(to_ms(message.updated_at)),
         "expires": str(to_ms(message.expires_at)),
         "round": str(message.round),
-        "envelope": _json(_envelope_to_json(message.envelope)),
-        "recipients": _json([_recipient_to_json(r) for r in message.recipients]),
     }
+    if other is None or message.envelope is not other.envelope:
+        record["envelope"] = _json(_envelope_to_json(message.envelope))
+    if other is None or message.recipients is not other.recipients:
+        record["recipients"] = _json([_recipient_to_json(r) for r in message.recipients])
+    if message.priority is not Priority.NORMAL:
+        record["priority"] = message.priority.value
+    if message.send_at is not None:
+        record["send_at"] = str(to_ms(message.send_at))
+    if message.cancelled:
+        record["cancelled"] = "1"
     if message.first_round != 1:
         record["first_round"] = str(message.first_round)
     if message.order:
@@ -66,8 +90,10 @@ def encode(message: Message) -> dict[str, str]:
         record["next"] = str(to_ms(message.next_attempt_at))
     if message.grace_until is not None:
         record["grace"] = str(to_ms(message.grace_until))
+    known = () if other is None else other.attempts
     for number, attempt in enumerate(message.attempts, 1):
-        record[f"{_ATTEMPT}{number}"] = _json(_attempt_to_json(attempt))
+        if number > len(known) or attempt is not known[number - 1]:
+            record[f"{_ATTEMPT}{number}"] = _json(_attempt_to_json(attempt))
     return record
 
 
@@ -102,6 +128,9 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
         lease=lease,
         attempts=tuple(attempts),
         evidence=int(record.get("evidence", 0)),
+        priority=Priority(record.get("priority", Priority.NORMAL)),
+        send_at=from_ms(record["send_at"]) if "send_at" in record else None,
+        cancelled="cancelled" in record,
     )
 
 
@@ -143,6 +172,28 @@ def _evidence(record: Mapping[str, str]) -> dict[int, Evidence]:
     return found
 
 
+def encode_commands(commands: Iterable[Sequence[str | int | float]]) -> str:
+    """Redis commands as the scripts read them: every argument is a text."""
+    return _json([[str(word) for word in command] for command in commands])
+
+
+def encode_attachments(attachments: Sequence[Attachment]) -> bytes:
+    """A line of JSON that says what they are, then their contents; empty where there are none."""
+    if not attachments:
+        return b""
+    about = [[a.filename, a.content_type, a.content_id, len(a.content)] for a in attachments]
+    return b"".join((orjson.dumps(about), b"\n", *(a.content for a in attachments)))
+
+
+def decode_attachments(value: bytes) -> tuple[Attachment, ...]:
+    at = value.find(b"\n") + 1
+    attachments = []
+    for filename, content_type, content_id, size in orjson.loads(value[: at or None] or b"[]"):
+        attachments.append(Attachment(filename, content_type, value[at : at + size], content_id))
+        at += size
+    return tuple(attachments)
+
+
 def encode_body(body: Body) -> str:
     return _json({"text": body.text, "html": body.html})
 
@@ -161,6 +212,8 @@ def _address_to_json(address: Address) -> list[str]:
 
 
 def _envelope_to_json(envelope: Envelope) -> dict[str, Any]:
+    used, files = envelope.template, envelope.attachments
+    override = envelope.override_suppression
     return {
         "from": _address_to_json(envelope.sender),
         "reply_to": [_address_to_json(a) for a in envelope.reply_to],
@@ -170,6 +223,11 @@ def _envelope_to_json(envelope: Envelope) -> dict[str, Any]:
         "metadata": dict(envelope.metadata),
         "providers": envelope.providers,
         "on_unknown": envelope.on_unknown,
+        "expires_at": None if envelope.expires_at is None else to_ms(envelope.expires_at),
+        **({} if used is None else {"template": [used.name, used.version]}),
+        **({"attachments": [_file_to_json(f) for f in files]} if files else {}),
+        **({"unsubscribe": True} if envelope.unsubscribe else {}),
+        **({"override": override} if override is not None else {}),
     }
 
 
@@ -183,22 +241,105 @@ def _envelope_from_json(value: Mapping[str, Any]) -> Envelope:
         metadata=value["metadata"],
         providers=tuple(value["providers"]),
         on_unknown=value["on_unknown"],
+        template=TemplateUsed(*value["template"]) if "template" in value else None,
+        expires_at=None if value.get("expires_at") is None else from_ms(value["expires_at"]),
+        attachments=tuple(AttachedFile(*file) for file in value.get("attachments", ())),
+        unsubscribe=value.get("unsubscribe", False),
+        override_suppression=value.get("override"),
     )
 
 
-def _recipient_to_json(recipient: Recipient) -> list[str | None]:
+def _file_to_json(file: AttachedFile) -> list[str | int | None]:
+    return [file.filename, file.content_type, file.size, file.content_id]
+
+
+def _recipient_to_json(recipient: Recipient) -> list[Any]:
+    told = {
+        "bounce": recipient.bounce,
+        "code": recipient.code,
+        "opened": _engagement_to_json(recipient.opened),
+        "clicked": _engagement_to_json(recipient.clicked),
+        "reports": [
+            [report.attempt, report.state, report.bounce, report.code, report.reason]
+            for report in recipient.reports
+        ],
+    }
+    told = {name: item for name, item in told.items() if item}
     return [
         recipient.email,
         recipient.name,
         recipient.kind,
         recipient.state.value,
         recipient.reason,
+        *([told] if told else ()),
     ]
 
 
 def _recipient_from_json(value: list[Any]) -> Recipient:
-    email, name, kind, state, reason = value
-    return Recipient(email, name, kind, RecipientState(state), reason)
+    email, name, kind, state, reason, *rest = value
+    told = rest[0] if rest else {}
+    return Recipient(
+        email,
+        name,
+        kind,
+        RecipientState(state),
+        reason,
+        bounce=_bounce(told.get("bounce")),
+        code=told.get("code"),
+        opened=_engagement(told.get("opened")),
+        clicked=_engagement(told.get("clicked")),
+        reports=tuple(
+            Report(attempt, RecipientState(state), _bounce(bounce), code, reason)
+            for attempt, state, bounce, code, reason in told.get("reports", ())
+        ),
+    )
+
+
+def _bounce(value: str | None) -> Bounce | None:
+    return None if value is None else Bounce(value)
+
+
+def _engagement_to_json(engagement: Engagement | None) -> list[int] | None:
+    if engagement is None:
+        return None
+    return [engagement.count, to_ms(engagement.first_at), to_ms(engagement.last_at)]
+
+
+def _engagement(value: list[int] | None) -> Engagement | None:
+    return None if value is None else Engagement(value[0], from_ms(value[1]), from_ms(value[2]))
+
+
+def encode_happening(happening: Happening) -> str:
+    value = {
+        "type": happening.type,
+        "at": to_ms(happening.at),
+        "provider": happening.provider,
+        "attempt": happening.attempt,
+        "recipient": happening.recipient,
+        "bounce": happening.bounce,
+        "code": happening.code,
+        "reason": happening.reason,
+        "url": happening.url,
+        "automatic": happening.automatic or None,
+    }
+    return _json({name: item for name, item in value.items() if item is not None})
+
+
+def decode_happening(happening_id: str, text: str) -> Happening:
+    value = orjson.loads(text)
+    return Happening(
+        id=happening_id,
+        type=EventType(value["type"]),
+        at=from_ms(value["at"]),
+        provider=value["provider"],
+        attempt=value["attempt"],
+        recipient=value["recipient"],
+        bounce=_bounce(value.get("bounce")),
+        code=value.get("code"),
+        reason=value.get("reason"),
+        url=value.get("url"),
+        automatic=value.get("automatic", False),
+    )
 
 
 def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
@@ -214,6 +355,7 @@ def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
         "provider_message_id": attempt.provider_message_id,
         "duration_ms": attempt.duration_ms,
         "recipients": attempt.recipients or None,
+        "repeats": attempt.repeats or None,
     }
     return {name: item for name, item in value.items() if item is not None}
 
@@ -233,4 +375,5 @@ def _attempt_from_json(attempt_id: str, value: Mapping[str, Any]) -> Attempt:
         provider_message_id=value.get("provider_message_id"),
         duration_ms=value.get("duration_ms"),
         recipients=tuple(value.get("recipients", ())),
+        repeats=value.get("repeats", 0),
     )

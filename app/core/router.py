@@ -45,16 +45,30 @@ class NoChoice:
     fit_from: datetime | None = None
 
 
-def order(message: Message, configured: Sequence[str]) -> tuple[str, ...]:
-    """The providers in the order in which the message is offered to them."""
-    return message.order or message.envelope.providers or tuple(configured)
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The providers in the order in which a message is offered to them.
+
+    `name` is what explanations call it, and `drawn` says how the first got its place, where that
+    is not by the order alone. `left_out` says who would stand in it, and does not.
+    """
+
+    providers: tuple[str, ...] = ()
+    name: str = "the order"
+    drawn: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
-def choose(message: Message, candidates: Sequence[Candidate]) -> Choice | NoChoice:
+_PLAIN = Order()
+
+
+def choose(
+    message: Message, candidates: Sequence[Candidate], order: Order = _PLAIN
+) -> Choice | NoChoice:
     """The first candidate, in the given order, that can carry the message and has not been asked.
 
     A provider is asked once a round; only after a rejection that named some of the recipients is
-    the same one asked again, for the others.
+    the same one asked again, for the others. `order` is where the candidates come from.
     """
     asked = {a.provider: a for a in message.attempts if a.round == message.round}
     passed_over = []
@@ -67,14 +81,14 @@ def choose(message: Message, candidates: Sequence[Candidate]) -> Choice | NoChoi
         elif candidate.unfit is not None:
             passed_over.append(f"{candidate.name} {candidate.unfit}")
         else:
-            why = _explain(message, attempt, passed_over)
+            why = _explain(message, order, attempt, passed_over)
             return Choice(candidate.name, why, candidate.probe)
     refusals = {a.provider for a in asked.values() if a.scope == "message"}
     hopeless = all(c.obstacle is not None or c.name in refusals for c in candidates)
     unfit = [c for c in candidates if c.obstacle is None and c.unfit is not None]
     known = [c.fit_from for c in unfit if c.fit_from is not None]
     return NoChoice(
-        "; ".join(passed_over),
+        "; ".join([*order.left_out, *passed_over]),
         hopeless,
         round_over=bool(asked) or not unfit,
         fit_from=min(known, default=None),
@@ -87,15 +101,13 @@ def _in_words(attempt: Attempt) -> str:
     return str(attempt.outcome)
 
 
-def _explain(message: Message, again: Attempt | None, passed_over: list[str]) -> str:
+def _explain(message: Message, order: Order, again: Attempt | None, passed_over: list[str]) -> str:
     if again is not None:
         choice = "again, for the recipients that were not rejected"
     elif passed_over:
-        choice = "next in the order"
-    elif message.order or message.envelope.providers:
-        choice = "first in the message's own order"
+        choice = f"next in {order.name}"
     else:
-        choice = "first in the order"
+        choice = order.drawn or f"first in {order.name}"
     if message.round > 1:
         choice += f", round {message.round}"
-    return "; ".join([choice, *passed_over])
+    return "; ".join([choice, *order.left_out, *passed_over])

@@ -28,7 +28,9 @@ from redis.exceptions import (
 from app.core import keys, queue
 
 _SCRIPTS = Path(__file__).parent / "scripts"
-_PURGE_SLACK_MS = 3_600_000
+_LONG = 1_000_000
+"""Bytes of attachments; for so many, an answer is waited for a second longer."""
+PURGE_SLACK_MS = 3_600_000
 _AWAY = (ConnectionError, TimeoutError, OutOfMemoryError, ReadOnlyError, MasterDownError)
 _NOT_NOW = re.compile(
     r"(MISCONF|NOREPLICAS|BUSY|UNKILLABLE|UNBLOCKED) "
@@ -76,7 +78,9 @@ class Scripts:
             self._redis.connection_pool.disconnect(inuse_connections=False)
         return translated(error)
 
-    def run(self, name: str, script_keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    def run(
+        self, name: str, script_keys: Sequence[str], arguments: Sequence[str | int | bytes]
+    ) -> Any:
         """What a script answers. Raises WriteInDoubt and StoreUnavailable."""
         return self.exchange(name, script_keys, arguments)[0]
 
@@ -84,7 +88,7 @@ class Scripts:
         self,
         name: str,
         script_keys: Sequence[str],
-        arguments: Sequence[str | int],
+        arguments: Sequence[str | int | bytes],
         confirm: bool = False,
     ) -> tuple[Any, bool]:
         """What a script answers, and whether a replica has confirmed it, where one is to."""
@@ -103,7 +107,7 @@ class Scripts:
             raise self._translated(error) from error
         return answer, all(isinstance(count, int) and count > 0 for count in replicas)
 
-    def _send_once(self, *commands: Sequence[str | int]) -> list[Any]:
+    def _send_once(self, *commands: Sequence[str | int | bytes]) -> list[Any]:
         """Sends commands over a connection that is known to be open, and never again.
 
         Raises the first one's error, if it has one; those of the others are answers.
@@ -112,7 +116,7 @@ class Scripts:
         connection = pool.get_connection()
         try:
             for command in commands:
-                connection.send_command(*command)  # type: ignore[no-untyped-call]
+                _send(connection, command)
             first, *others = [_answer(connection) for _ in commands]
             if isinstance(first, ResponseError):
                 raise first
@@ -125,6 +129,19 @@ class Scripts:
             raise WriteInDoubt("the connection to Redis was lost during a write") from error
         finally:
             pool.release(connection)
+
+
+def _send(connection: Any, command: Sequence[str | int | bytes]) -> None:
+    size = sum(len(part) for part in command if isinstance(part, bytes))
+    if size < _LONG:
+        connection.send_command(*command)
+        return
+    # The timeout is for each piece, and then for the server: it has all of it to write, and what
+    # others have sent.
+    packed = [memoryview(part) for part in connection.pack_command(*command)]
+    pieces = [part[at : at + _LONG] for part in packed for at in range(0, len(part), _LONG)]
+    connection.send_packed_command(pieces)
+    connection.can_read(size / _LONG)
 
 
 def _answer(connection: Any) -> Any:
@@ -143,11 +160,11 @@ def script(name: str) -> tuple[str, str]:
         if name.isupper() and isinstance(value, str)
     }
     settings = {
-        "name": queue.QUEUE,
+        **{priority.value: name for priority, name in queue.QUEUES.items()},
         "job": queue.DELIVER_JOB,
         "timeout": queue.JOB_TIMEOUT,
         "failure_ttl": queue.FAILURE_TTL,
-        "purge_slack": _PURGE_SLACK_MS,
+        "purge_slack": PURGE_SLACK_MS,
     }
     source = "\n".join(
         [

@@ -17,6 +17,8 @@ from app.core.store import Change, MessageStore
 log = structlog.get_logger(__name__)
 
 _BATCH = 500
+_DUE_BATCH = 200
+"""What is put into the queues in one step keeps the store from others for a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Swept:
     @property
     def busy(self) -> bool:
         """Whether there may be more to do at once."""
-        return max(self.due, self.abandoned, self.rung_again, self.purged) >= _BATCH
+        return max(self.abandoned, self.rung_again, self.purged) >= _BATCH
 
 
 class Sweeper:
@@ -69,11 +71,24 @@ class Sweeper:
             self._patient_until = self._clock() + self._patience
             raise
 
+    def ring_due(self) -> int:
+        """Puts messages whose time has come into their queues; how many. Raises StoreUnavailable.
+
+        Where nothing is due it is one look at the end of a list, however long that is.
+        """
+        now, due = self._clock(), 0
+        while True:
+            rung, others = self._store.ring_due(now, _DUE_BATCH)
+            found = rung + self._requeue(others, now)
+            due += found
+            if not found or rung + len(others) < _DUE_BATCH:
+                return due
+
     def run(self) -> Swept:
         """One pass without the lock: what it does is right however many do it at once."""
         now = self._clock()
         swept = Swept(
-            due=self._requeue(self._store.due(now, _BATCH), now),
+            due=self.ring_due(),
             abandoned=self._requeue(self._abandoned(now), now),
             rung_again=len(self._store.ring_again(now, _BATCH)),
             purged=self._store.purge(now, _BATCH),

@@ -18,9 +18,13 @@ from app.core.models import (
     RecipientState,
     Source,
 )
-from app.core.scripting import StoreUnavailable
+from app.core.quotas import Quotas
+from app.core.route_book import RouteBook
+from app.core.scripting import Scripts, StoreUnavailable
 from app.core.store import MessageStore
+from app.core.suppression import Suppressions
 from app.core.sweeper import Sweeper
+from app.core.unsubscribing import UnsubscribeLinks
 from providers.errors import (
     AccountRefused,
     MessageRefused,
@@ -29,7 +33,7 @@ from providers.errors import (
     Unavailable,
     Unknown,
 )
-from providers.types import Accepted
+from providers.types import Accepted, NotTaken
 from tests.scripted import BODY, Scripted, message
 
 LEASE = timedelta(seconds=45)
@@ -47,6 +51,9 @@ class Service:
         self.mailgun, self.sendgrid, self.ses = map(Scripted, ("mailgun", "sendgrid", "ses"))
         self.providers = {p.name: p for p in (self.mailgun, self.sendgrid, self.ses)}
         self.pause = pause
+        self.quotas: Quotas | None = None
+        self.suppressions = Suppressions(Scripts(redis), clock)
+        self.links = UnsubscribeLinks("https://mail.example.com", b"k" * 32)
         self.sweeper = Sweeper(self.store, "w1", 5, POLICY.retention, clock)
         self.book = EvidenceBook(self.store, POLICY.retention, clock)
         self.worker = self.new_worker("w1")
@@ -67,6 +74,10 @@ class Service:
             self.clock,
             lambda: 0.5,
             self.pause,
+            routes=RouteBook(Scripts(self.redis), freshness=0),
+            quotas=self.quotas,
+            suppressions=self.suppressions,
+            unsubscribe_links=self.links,
         )
 
     def accept(self, *to: str, **changes):
@@ -471,3 +482,30 @@ def test_without_evidence_a_held_message_is_held_when_the_grace_is_over(service,
 def test_a_provider_that_cannot_be_asked_costs_no_grace(service):
     service.mailgun.answers = [Unknown("read timeout")]
     assert service.send().state is MessageState.SENT
+
+
+def test_a_message_that_was_taken_for_some_is_offered_to_the_next_for_the_rest(service):
+    not_taken = (
+        NotTaken("bob@example.net", "550 no such user", rejected=True),
+        NotTaken("eve@example.net", "451 later", rejected=False),
+    )
+    service.mailgun.answers = [lambda email: Accepted("mg-1", not_taken)]
+    sent = service.send("ann@example.net", "bob@example.net", "eve@example.net")
+    assert outcomes(sent) == [("mailgun", Outcome.ACCEPTED), ("sendgrid", Outcome.ACCEPTED)]
+    assert states(sent) == [RecipientState.SENT, RecipientState.FAILED, RecipientState.SENT]
+    assert sent.recipients[1].reason == "550 no such user"
+    assert [a.email for a in service.sendgrid.asked[0].recipients] == ["eve@example.net"]
+    first, second = sent.attempts
+    assert first.recipients == ("ann@example.net",)
+    assert "not for 2 of its recipients: 550 no such user; 451 later" in first.reason
+    assert second.recipients == ("eve@example.net",)
+    assert not sent.possible_duplicate
+
+
+def test_recipients_for_whom_a_message_was_not_taken_fail_where_all_the_others_were(service):
+    not_taken = (NotTaken("bob@example.net", "inactive there", rejected=True),)
+    service.mailgun.answers = [lambda email: Accepted("mg-1", not_taken)]
+    sent = service.send("ann@example.net", "bob@example.net")
+    assert states(sent) == [RecipientState.SENT, RecipientState.FAILED]
+    assert sent.state is MessageState.PARTIAL
+    assert len(sent.attempts) == 1

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from app.core import lifecycle
-from app.core.lifecycle import AGREED, MOVES, WORK_STATES, News, move, settled_state
-from app.core.models import MessageState, Recipient, RecipientState
+from app.core.lifecycle import AGREED, MOVES, WORK_STATES, News, Verdict, move, settled_state
+from app.core.models import Attempt, Message, MessageState, Outcome, Recipient, RecipientState
 from tests.scripted import message
 
 ENDS = frozenset(RecipientState) - {RecipientState.QUEUED}
@@ -57,6 +57,29 @@ def test_suppressed_recipients_count_only_where_all_are():
     suppressed = recipient(RecipientState.SUPPRESSED)
     assert settled_state([suppressed, recipient(RecipientState.SENT)]) is MessageState.SENT
     assert settled_state([suppressed, suppressed]) is MessageState.SUPPRESSED
+
+
+def resent_to_one_of_two(now) -> Message:
+    """A message of which Ann may have got a copy, and which is offered to Bob again."""
+    mail = message(now, "ann@example.net", "bob@example.net")
+    ann, bob = mail.recipients
+    unknown = replace(ann, state=RecipientState.UNKNOWN)
+    return replace(mail, recipients=(unknown, bob))
+
+
+def test_a_rejection_says_nothing_of_a_recipient_who_was_not_asked_for(clock):
+    mail = resent_to_one_of_two(clock())
+    attempt = Attempt(f"{mail.id}-1", "mailgun", "first in the order", 1, clock())
+    opened = lifecycle.attempt_opened(mail, attempt)
+    closed = lifecycle.attempt_closed(opened, Verdict(Outcome.REJECTED, "bad"), clock())
+    states = [recipient.state for recipient in closed.recipients]
+    assert states == [RecipientState.UNKNOWN, RecipientState.FAILED]
+
+
+def test_giving_up_says_nothing_of_a_recipient_who_may_have_the_mail(clock):
+    given_up = lifecycle.given_up(resent_to_one_of_two(clock()), "too large", clock())
+    states = [recipient.state for recipient in given_up.recipients]
+    assert states == [RecipientState.UNKNOWN, RecipientState.FAILED]
 
 
 @pytest.mark.parametrize("state", MessageState)

@@ -6,7 +6,8 @@ import pytest
 
 from app.core.ids import attempt_id
 from app.core.models import Attempt, Outcome
-from app.core.router import Candidate, Choice, NoChoice, choose, order
+from app.core.router import Candidate, Choice, NoChoice, choose
+from app.core.routes import order_of
 from tests.scripted import message
 
 THREE = [Candidate("mailgun"), Candidate("sendgrid"), Candidate("ses")]
@@ -57,5 +58,7 @@ def test_when_nobody_can_carry_the_message_there_is_no_hope(clock):
 
 
 def test_the_messages_own_order_goes_before_the_settings(clock):
-    assert order(message(clock()), ["mailgun", "ses"]) == ("mailgun", "ses")
-    assert order(message(clock(), providers=("ses",)), ["mailgun", "ses"]) == ("ses",)
+    assert order_of(message(clock()), ["mailgun", "ses"]).providers == ("mailgun", "ses")
+    own = order_of(message(clock(), providers=("ses",)), ["mailgun", "ses"])
+    assert own.providers == ("ses",)
+    assert choose(message(clock()), [THREE[2]], own).why == "first in the message's own order"

@@ -145,6 +145,7 @@ def test_a_sent_message_leaves_its_record_and_nothing_else(store, redis, clock):
         "sp:messages:shop:sent",
         "sp:ended",
         "sp:ring",
+        "sp:bell",
         "rq:queues",
     }
     assert redis.ttl(f"sp:message:{sent.id}") >= DAY.total_seconds()
@@ -167,7 +168,7 @@ def test_a_purge_takes_an_ended_message_out_of_every_list(store, redis, clock):
     assert store.purge(clock(), 10) == 0
     clock.tick(DAY.total_seconds() + 1)
     assert store.purge(clock(), 10) == 1
-    assert all_keys(redis) == {"sp:ring", "rq:queues"}
+    assert all_keys(redis) == {"sp:ring", "sp:bell", "rq:queues"}
 
 
 def test_a_queued_message_whose_job_is_gone_is_rung_again(store, redis, clock):

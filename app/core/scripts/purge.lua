@@ -9,7 +9,7 @@ for _, id in ipairs(ids) do
     redis.call('ZREM', K.messages .. known[1], id)
     redis.call('ZREM', K.messages .. known[1] .. ':' .. known[2], id)
   end
-  redis.call('DEL', K.message .. id, K.body .. id)
+  redis.call('DEL', K.message .. id, K.body .. id, K.attachments .. id, K.timeline .. id)
   redis.call('ZREM', K.ended, id)
 end
 return #ids
