@@ -16,6 +16,9 @@ from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 SIMULATED_PROVIDERS = ("mailgun", "sendgrid", "ses")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -39,6 +42,14 @@ class ApiKey:
 
     name: str
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderQuota:
+    """How much a provider is given at most within a second and within 24 hours; None: any."""
+
+    a_second: int | None
+    a_day: int | None
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -102,6 +113,10 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _webhooks(text: str) -> str:
+    return text if text in ("auto", "off") else _public_url(text)
+
+
 def _redis_url(text: str) -> str:
     # Not quoted in the fault: it may hold a password.
     if text and not re.match(r"(rediss?://[^/]|unix://)", text):
@@ -146,6 +161,24 @@ def _providers(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ValueError("names a provider twice")
     return names
+
+
+def _quotas(text: str) -> Mapping[str, ProviderQuota]:
+    quotas: dict[str, ProviderQuota] = {}
+    for part in text.split(",") if text else ():
+        name, _, limits = part.strip().partition(":")
+        if not re.fullmatch(r"[^\s/+]+(/s|/day|/s\+[^\s/+]+/day)", limits) or not name:
+            raise ValueError(
+                f"{part.strip()!r} is not like mailgun:100/s, ses:50000/day or ses:14/s+50000/day"
+            )
+        if name in quotas:
+            raise ValueError(f"names {name} twice")
+        by_unit = {unit: count for count, unit in (one.split("/") for one in limits.split("+"))}
+        quotas[name] = ProviderQuota(
+            _number(1, 10**6)(by_unit["s"]) if "s" in by_unit else None,
+            _number(1, 10**10)(by_unit["day"]) if "day" in by_unit else None,
+        )
+    return MappingProxyType(quotas)
 
 
 def _api_ports(text: str) -> Mapping[str, int]:
@@ -207,8 +240,10 @@ SETTINGS = (
     Setting("SECRET_KEY", "", "for sessions and links; one is made if empty", _secret_key),
     Setting("SIMULATOR", "auto", "play the providers", _choice("auto", "on", "off")),
     Setting("SIMULATOR_PORT", "8025", "the simulator's page, inbox and APIs", _number(1, 65535)),
+    Setting("SIMULATOR_WEBHOOKS", "auto", "`auto`: to PORT here; a URL, or `off`", _webhooks),
     Setting("SIMULATOR_API_PORTS", "", "`mailgun:41001,…`: APIs on ports of their own", _api_ports),
     Setting("PROVIDERS", "mailgun,sendgrid,ses", "whom to ask, in order", _providers),
+    Setting("PROVIDER_QUOTAS", "", "`ses:14/s+50000/day,…`: more goes to the next", _quotas),
     Setting("CONNECT_TIMEOUT", "5s", "to reach a provider", _duration),
     Setting("READ_TIMEOUT", "15s", "between two bytes of its answer", _duration),
     Setting("SEND_DEADLINE", "30s", "for a whole provider call", _duration),
@@ -217,12 +252,18 @@ SETTINGS = (
     Setting("MESSAGE_EXPIRY", "24h", "how long a message is tried", _duration),
     Setting("RETENTION", "7d", "how long a finished message is kept", _duration),
     Setting("RETRY_SCHEDULE", "10s,30s,1m,2m,5m,10m", "between rounds; last repeats", _durations),
-    Setting("BREAKER_FAILURES", "5", "in a row open a provider's breaker", _number(1, 1000)),
+    Setting("BREAKER_FAILURES", "5", "in a row open a provider's breaker", _number(1, 10**9)),
     Setting("BREAKER_COOLDOWN", "30s", "how long it stays open before a probe", _duration),
     Setting("WEB_PROCESSES", "2", "`auto` is one a core", _processes),
     Setting("WORKER_PROCESSES", "auto", "`auto` is one a core", _processes),
-    Setting("WORKER_CONCURRENCY", "32", "sends at once in a worker process", _number(1, 4096)),
+    Setting("WORKER_CONCURRENCY", "128", "sends at once in a worker process", _number(1, 4096)),
     Setting("LEASE_SECONDS", "45s", "how long a silent worker keeps a message", _duration),
+    Setting(
+        "POLL_EVENTS",
+        "auto",
+        "`auto`: ask a provider that has no webhooks set up what became of mail",
+        _choice("auto", "off"),
+    ),
     Setting("SWEEP_INTERVAL", "5s", "between two looks for forgotten work", _duration),
     Setting("MAX_BODY_BYTES", "15MiB", "the largest request", _size),
     Setting("MAX_BACKLOG", "2000000", "unfinished messages; more are refused", _number(1, 10**12)),
@@ -263,8 +304,10 @@ class Settings:
     secret_key: bytes = field(repr=False)
     simulator: bool
     simulator_port: int
+    simulator_webhooks: str
     simulator_api_ports: Mapping[str, int]
     providers: tuple[str, ...]
+    provider_quotas: Mapping[str, ProviderQuota]
     connect_timeout: float
     read_timeout: float
     send_deadline: float
@@ -279,6 +322,7 @@ class Settings:
     worker_processes: int
     worker_concurrency: int
     lease_seconds: float
+    poll_events: str
     sweep_interval: float
     max_body_bytes: int
     max_backlog: int
@@ -297,6 +341,13 @@ class Settings:
     def simulator_url(self) -> str:
         """Where a process on this machine reaches the simulator's page."""
         return _local_url(self.host, self.simulator_port)
+
+    @property
+    def simulated_webhooks_url(self) -> str | None:
+        """Where the simulator sends its webhooks; None for nowhere."""
+        if self.simulator_webhooks == "off":
+            return None
+        return self.local_url if self.simulator_webhooks == "auto" else self.simulator_webhooks
 
     def is_given(self, name: str) -> bool:
         """Whether a setting came from the environment rather than from its default."""
@@ -452,8 +503,10 @@ def simulator_environment(settings: Settings) -> dict[str, str]:
         "MAILGUN_API_KEY": f"key-{derived('mailgun').hex()[:32]}",
         "MAILGUN_DOMAIN": "mg.steadpost.example",
         "MAILGUN_BASE_URL": base_url("mailgun"),
+        "MAILGUN_WEBHOOK_SIGNING_KEY": derived("mailgun-webhooks").hex()[:32],
         "SENDGRID_API_KEY": f"SG.{url_safe('sendgrid-id', 16)}.{url_safe('sendgrid', 32)}",
         "SENDGRID_BASE_URL": base_url("sendgrid"),
+        "SENDGRID_WEBHOOK_PUBLIC_KEY": _public_key(simulated_signing_key(settings)),
         "AWS_ACCESS_KEY_ID": f"AKIA{base64.b32encode(derived('aws-id')[:10]).decode()}",
         "AWS_SECRET_ACCESS_KEY": base64.b64encode(derived("aws")[:30]).decode(),
         # What lies about for the real one does not belong here.
@@ -461,4 +514,18 @@ def simulator_environment(settings: Settings) -> dict[str, str]:
         "SES_CONFIGURATION_SET": "",
         "AWS_REGION": "eu-west-1",
         "SES_BASE_URL": base_url("ses"),
+        "SES_TOPIC_ARNS": "arn:aws:sns:eu-west-1:000000000000:steadpost-simulator",
     }
+
+
+def simulated_signing_key(settings: Settings) -> ec.EllipticCurvePrivateKey:
+    """What SendGrid's simulated webhooks are signed with."""
+    number = hmac.digest(settings.secret_key, b"simulator:sendgrid-webhooks", "sha256")
+    # Any number but 0 that is less than the order of the curve, which has 256 bits.
+    return ec.derive_private_key(int.from_bytes(number[1:]) + 1, ec.SECP256R1())
+
+
+def _public_key(key: ec.EllipticCurvePrivateKey) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    der = key.public_key().public_bytes(serialization.Encoding.DER, form)
+    return base64.b64encode(der).decode()

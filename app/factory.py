@@ -7,7 +7,22 @@ from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import web
-from app.api import auth, context, dead_letters, messages, openapi, ops, status
+from app.api import (
+    auth,
+    batch,
+    context,
+    dead_letters,
+    messages,
+    openapi,
+    ops,
+    routes,
+    stats,
+    status,
+    suppressions,
+    templates,
+    waiting,
+    webhooks,
+)
 from app.core import ids
 from app.services import Services
 
@@ -32,7 +47,19 @@ def create_app(services: Services) -> Flask:
     context.register(app, services)
     _log_requests(app)
     auth.register(app, services.api_keys)
-    blueprints = (messages.blueprint, status.blueprint, dead_letters.blueprint, ops.blueprint)
+    blueprints = (
+        messages.blueprint,
+        batch.blueprint,
+        waiting.blueprint,
+        status.blueprint,
+        dead_letters.blueprint,
+        routes.blueprint,
+        templates.blueprint,
+        suppressions.blueprint,
+        stats.blueprint,
+        webhooks.blueprint,
+        ops.blueprint,
+    )
     openapi.register(app, services.order, blueprints)
     web.register(app, services)
     return app

@@ -1,11 +1,13 @@
 """How a process logs: one renderer for structlog and the standard library, set once at start."""
 
 import contextlib
+import json
 import logging
 import re
 import sys
 from typing import Any, TextIO, cast
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -63,7 +65,15 @@ def _renderer(log_format: str, stream: TextIO) -> Processor:
         return structlog.processors.LogfmtRenderer(
             key_order=["timestamp", "level", "event"], bool_as_flag=False
         )
-    return structlog.processors.JSONRenderer()
+    return structlog.processors.JSONRenderer(_to_json)
+
+
+def _to_json(event: EventDict, **options: Any) -> str:
+    try:
+        return orjson.dumps(event, options["default"]).decode()
+    except TypeError:
+        # Texts that are no Unicode, and numbers that are too large for it.
+        return json.dumps(event, **options)
 
 
 def _route_standard_logging(

@@ -38,7 +38,11 @@ def run(settings: Settings) -> None:
             _check_server(settings)
 
         def greet() -> None:
-            token = services.logins.issue(settings.api_keys[0].name)
+            try:
+                token = services.logins.issue(settings.api_keys[0].name)
+            except StoreUnavailable:
+                # As in the middle of a failover: all runs, and an API key logs in as well.
+                token = None
             sys.stdout.write(greeting(settings, token, notes))
             sys.stdout.flush()
 
@@ -177,20 +181,26 @@ def _is_live(base_url: str) -> bool:
         connection.close()
 
 
-def greeting(settings: Settings, login_token: str, notes: list[str]) -> str:
-    """What a person reads when everything runs."""
+def greeting(settings: Settings, login_token: str | None, notes: list[str]) -> str:
+    """What a person reads when everything runs; without a token, who logs in needs the key."""
     # The whole path, so that the line works from wherever it is pasted.
     key_file = settings.data_dir.resolve() / "api-key"
     if settings.is_given("API_KEYS"):
         kept, secret = "in API_KEYS", f"<secret of {settings.api_keys[0].name}>"
     else:
         kept, secret = str(key_file), f"$(cat {shlex.quote(str(key_file))})"
+    login = f"{settings.public_url}/login"
+    login += (
+        "  (with the API key)"
+        if login_token is None
+        else f"/{login_token}  (once, within ten minutes)"
+    )
     lines = [
         "",
         "Steadpost runs. Ctrl-C stops it.",
         "",
         f"  Page        {settings.public_url}/",
-        f"  Log in      {settings.public_url}/login/{login_token}  (once, within ten minutes)",
+        f"  Log in      {login}",
         f"  API key     {kept}",
     ]
     if settings.simulator:

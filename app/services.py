@@ -3,30 +3,49 @@
 import os
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import structlog
 from redis import Redis
 
-from app.core import connections, server_check
+from app.core import connections, server_check, stats, suppression
 from app.core.api_keys import ApiKeys
 from app.core.backlog import Backlog
 from app.core.breaker import BreakerPolicy
 from app.core.connections import Patience
 from app.core.dead_letters import DeadLetters
 from app.core.delivery import Delivery, DeliveryPolicy
+from app.core.event_inbox import EventInbox
+from app.core.event_poll import EventPoll
+from app.core.events import MailEvents, StrayObserver
 from app.core.evidence import EvidenceBook
 from app.core.fitness import Breakers
 from app.core.leases import LeaseKeeper
 from app.core.logins import LoginTokens
 from app.core.models import Clock, OnUnknown
+from app.core.mover import Mover
+from app.core.quotas import Quotas
+from app.core.rendering_processes import RenderingProcesses
+from app.core.route_book import RouteBook
+from app.core.scripting import Scripts
+from app.core.stats import Stats
+from app.core.steps import Observer
 from app.core.store import MessageStore
 from app.core.submit import Submitter
+from app.core.suppression import Suppressions
 from app.core.sweeper import Sweeper
+from app.core.template_store import TemplateStore, shipped_templates
+from app.core.templates import Templates
+from app.core.tokens import Window, a_day, a_second
+from app.core.unsubscribing import UnsubscribeLinks
+from app.core.waiting import WaitingMail
 from config import Settings, SettingsError, simulator_environment
+from providers import fetching
 from providers.base import Provider, Timeouts
 from providers.registry import load
 
@@ -35,6 +54,7 @@ log = structlog.get_logger(__name__)
 # A request waits for one answer, at times for two.
 _OF_WEB = Patience(connect=1.0, answer=2.0)
 _OF_WORKERS = Patience(connect=2.0, answer=5.0)
+_SHIPPED = Path(__file__).parents[1] / "templates" / "email"
 _REPLICA_WITHIN = timedelta(seconds=1)
 
 
@@ -57,7 +77,18 @@ def _client(settings: Settings, patience: Patience, decode: bool = True) -> Redi
 
 
 def _store(settings: Settings, client: Redis) -> MessageStore:
-    return MessageStore(client, _REPLICA_WITHIN if settings.redis_sentinels else None)
+    within = _REPLICA_WITHIN if settings.redis_sentinels else None
+    return MessageStore(client, within, _observers(settings))
+
+
+def _observers(settings: Settings) -> Sequence[Observer]:
+    """What is written together with every step of a message: see `app.core.steps`."""
+    return (stats.observe, suppression.observe)
+
+
+def _stray_observers(settings: Settings) -> Sequence[StrayObserver]:
+    """What is written because of an event that belongs to no message: see `app.core.events`."""
+    return (suppression.observe_stray,)
 
 
 def check_server(settings: Settings, aloud: bool) -> None:
@@ -87,6 +118,16 @@ class Services:
     api_keys: ApiKeys
     breakers: Breakers
     dead_letters: DeadLetters
+    waiting: WaitingMail
+    routes: RouteBook
+    quotas: Quotas
+    stats: Stats
+    suppressions: Suppressions
+    unsubscribe_links: UnsubscribeLinks
+    webhook_providers: Mapping[str, Provider]
+    event_inbox: EventInbox
+    fetch: Callable[[str], bytes]
+    templates: Templates
     order: tuple[str, ...]
     clock: Clock
 
@@ -101,6 +142,8 @@ class WorkerServices:
     leases: LeaseKeeper
     delivery: Delivery
     sweeper: Sweeper
+    events: MailEvents
+    event_poll: EventPoll
     providers: Mapping[str, Provider]
     lease: timedelta
     clock: Clock
@@ -108,11 +151,14 @@ class WorkerServices:
 
 def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now) -> Services:
     """The services of a web process. Raises SettingsError where a provider is not set up."""
-    order = _names(make_providers(settings))
+    providers = make_providers(settings)
     client = redis or _client(settings, _OF_WEB)
     store = _store(settings, client)
     expiry = timedelta(seconds=settings.message_expiry)
     retention = timedelta(seconds=settings.retention)
+    suppressions = Suppressions(Scripts(client), clock)
+    shipped = shipped_templates(_SHIPPED)
+    templates = Templates(TemplateStore(client, shipped), RenderingProcesses(), clock)
     return Services(
         settings=settings,
         store=store,
@@ -122,6 +168,9 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
             expiry,
             clock,
             Backlog(store, settings.max_backlog, settings.max_backlog_bytes),
+            templates,
+            suppressions,
+            retention,
         ),
         logins=LoginTokens(client),
         api_keys=ApiKeys(settings.api_keys),
@@ -133,7 +182,17 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
             retention,
             clock,
         ),
-        order=order,
+        waiting=WaitingMail(store, expiry, retention, clock),
+        routes=RouteBook(Scripts(client)),
+        quotas=_quotas(settings, providers, client),
+        stats=Stats(Scripts(client)),
+        suppressions=suppressions,
+        unsubscribe_links=_unsubscribe_links(settings),
+        templates=templates,
+        webhook_providers=providers,
+        event_inbox=EventInbox(Scripts(client)),
+        fetch=_fetch(settings),
+        order=tuple(providers),
         clock=clock,
     )
 
@@ -143,11 +202,13 @@ def build_worker(
 ) -> WorkerServices:
     """The services of a worker process; `pause` is Delivery's. Raises SettingsError."""
     providers = make_providers(settings)
-    store = _store(settings, _client(settings, _OF_WORKERS))
+    client = _client(settings, _OF_WORKERS)
+    store = _store(settings, client)
     owner = name or f"{socket.gethostname()}-{os.getpid()}-{random.randbytes(3).hex()}"  # noqa: S311
     lease = timedelta(seconds=settings.lease_seconds)
     retention = timedelta(seconds=settings.retention)
-    leases = LeaseKeeper(store, owner, lease, utc_now)
+    # With connections of its own: they are used by a thread that shares nothing with the others.
+    leases = LeaseKeeper(_store(settings, _client(settings, _OF_WORKERS)), owner, lease, utc_now)
     return WorkerServices(
         settings=settings,
         redis=_client(settings, _OF_WORKERS, decode=False),
@@ -169,6 +230,11 @@ def build_worker(
             utc_now,
             random.random,
             pause,
+            Mover(store, leases.__len__).move,
+            routes=RouteBook(Scripts(client)),
+            quotas=_quotas(settings, providers, client),
+            suppressions=Suppressions(Scripts(client), utc_now),
+            unsubscribe_links=_unsubscribe_links(settings),
         ),
         sweeper=Sweeper(
             store,
@@ -179,17 +245,44 @@ def build_worker(
             # Whoever lives renews a lease three times within its length.
             patience=timedelta(seconds=settings.sweep_interval) + lease / 2,
         ),
+        events=MailEvents(
+            EventInbox(Scripts(client)),
+            store,
+            EvidenceBook(store, retention, utc_now),
+            retention,
+            utc_now,
+            _stray_observers(settings),
+        ),
+        event_poll=EventPoll(
+            EventInbox(Scripts(client)),
+            providers if settings.poll_events == "auto" else {},
+            store,
+            owner,
+            utc_now,
+        ),
         providers=providers,
         lease=lease,
         clock=utc_now,
     )
 
 
-def _names(providers: Mapping[str, Provider]) -> tuple[str, ...]:
-    """What the web process needs of them: whether they are set up, and what they are called."""
-    for provider in providers.values():
-        provider.close()
-    return tuple(providers)
+def _fetch(settings: Settings) -> Callable[[str], bytes]:
+    """Where the documents that providers publish come from, such as certificates."""
+    if not settings.simulator:
+        return fetching.fetch
+    # The addresses are those of the real world, and checked as such; who answers is not.
+    simulated = f"http://127.0.0.1:{settings.simulator_port}/sns"
+
+    def fetch(url: str) -> bytes:
+        parts = urlsplit(url)
+        query = f"?{parts.query}" if parts.query else ""
+        return fetching.fetch(f"{simulated}{parts.path}{query}")
+
+    return fetch
+
+
+def _unsubscribe_links(settings: Settings) -> UnsubscribeLinks:
+    return UnsubscribeLinks(settings.public_url, settings.secret_key)
 
 
 def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers:
@@ -199,6 +292,17 @@ def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers
         probe=timedelta(seconds=settings.lease_seconds),
     )
     return Breakers(store, policy, clock)
+
+
+def _quotas(settings: Settings, providers: Mapping[str, Provider], client: Redis) -> Quotas:
+    windows: dict[str, list[Window]] = {}
+    for name, quota in settings.provider_quotas.items():
+        windows[name] = []
+        if quota.a_second is not None:
+            windows[name].append(a_second(quota.a_second, providers[name].rate_counts_recipients))
+        if quota.a_day is not None:
+            windows[name].append(a_day(quota.a_day))
+    return Quotas(windows, Scripts(client))
 
 
 def make_providers(settings: Settings) -> dict[str, Provider]:
@@ -220,6 +324,12 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
         if provider.name in providers:
             faults.append(f"PROVIDERS: two providers have the name {provider.name}")
         providers[provider.name] = provider
+    if not faults:
+        faults += [
+            f"PROVIDER_QUOTAS: {name} is not one of PROVIDERS, {', '.join(providers)}"
+            for name in settings.provider_quotas
+            if name not in providers
+        ]
     if faults:
         raise SettingsError(faults)
     return providers

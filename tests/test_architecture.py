@@ -17,7 +17,10 @@ ALLOWED = {
     "simulator": {"simulator", "config"},
     "app.core": {"app.core", "providers"},
     "app.services": {"app.core", "providers", "config"},
-    "app.api": {"app.api", "app.core", "app.services", "app.version", "providers.types"},
+    "app.api": {
+        *("app.api", "app.core", "app.services", "app.version"),
+        *("providers.types", "providers.webhooks"),
+    },
     "app.web": {
         *("app.web", "app.api", "app.core", "app.services", "app.version", "providers.types"),
         "config",

@@ -201,6 +201,11 @@ def test_the_greeting_leads_to_everything(environment):
     assert settings.api_keys[0].secret not in text
 
 
+def test_a_greeting_without_a_login_link_leads_to_the_login(environment):
+    text = run.greeting(Settings.from_env(environment), None, [])
+    assert re.search(r"Log in +http://\S+/login  \(with the API key\)", text)
+
+
 def test_the_greeting_shows_no_key_file_where_keys_are_given(environment):
     environment |= {"API_KEYS": "shop:s3cret-of-the-shop-0001", "SIMULATOR": "off"}
     text = run.greeting(Settings.from_env(environment), "token", [])

@@ -10,6 +10,7 @@ import pytest
 from config import (
     SETTINGS,
     ApiKey,
+    ProviderQuota,
     Settings,
     SettingsError,
     simulator_environment,
@@ -338,3 +339,24 @@ def test_the_simulators_base_urls_follow_its_ports():
     values = simulator_environment(Settings.from_env(environment))
     assert values["MAILGUN_BASE_URL"] == "http://127.0.0.1:9000/mailgun"
     assert values["SES_BASE_URL"] == "http://127.0.0.1:9003/ses"
+
+
+def test_a_quota_has_a_rate_a_day_or_both():
+    text = "mailgun:100/s, ses:14/s+50000/day, acme:5/day"
+    assert Settings.from_env({**REMOTE, "PROVIDER_QUOTAS": text}).provider_quotas == {
+        "mailgun": ProviderQuota(100, None),
+        "ses": ProviderQuota(14, 50000),
+        "acme": ProviderQuota(None, 5),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("ses", "ses:", "ses:14", "ses:14/h", "ses:0/s", "ses:1.5/s", "ses:1/s+", "ses:+1/day"),
+        *("ses:1/day+1/s", "ses:1/s+1/s", ":1/s", "ses:1/s,ses:1/day", "ses:1/s,,mailgun:1/s"),
+    ],
+)
+def test_what_is_no_quota_is_a_fault(text):
+    (fault,) = faults(PROVIDER_QUOTAS=text)
+    assert fault.startswith("PROVIDER_QUOTAS: ")

@@ -38,7 +38,7 @@ def test_the_settings_are_those_of_the_program():
     }
 
 
-@pytest.mark.parametrize("provider", ["mailgun", "sendgrid", "ses"])
+@pytest.mark.parametrize("provider", ["mailgun", "sendgrid", "ses", "smtp"])
 def test_the_settings_of_a_provider_are_those_it_declares(provider):
     (row,) = [row for row in CELLS if row[0] == f"`{provider}`"]
     assert set(re.findall(r"`([A-Z_]+)`", row[1])) == {s.name for s in load(provider).settings}
@@ -78,6 +78,25 @@ def test_the_curl_line_is_accepted(app):
     shown = json.loads(README[start : README.index("```", start)])
     assert shown.keys() == answer.json.keys()
     assert shown["message"] == answer.json["message"]
+
+
+def test_the_curl_lines_about_templates_work(app):
+    start = README.index("### Templates")
+    section = README[start : README.index("\n### ", start + 1)]
+    key = app.extensions["steadpost"].settings.api_keys[0].secret
+    statuses = []
+    for line in re.findall(r"```sh\n(curl .*?)```", section, re.DOTALL):
+        words = shlex.split(line.replace("\\\n", " "))
+        method = words[words.index("-X") + 1] if "-X" in words else "POST"
+        (url,) = [word for word in words if word.startswith("http")]
+        answer = app.test_client().open(
+            url.removeprefix("http://127.0.0.1:8000"),
+            method=method,
+            json=json.loads(words[words.index("-d") + 1]),
+            headers={"Authorization": f"Bearer {key}"},
+        )
+        statuses.append(answer.status_code)
+    assert statuses == [202, 200]
 
 
 def test_the_example_message_is_accepted(app):

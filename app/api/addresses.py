@@ -1,6 +1,7 @@
 """Reading addresses as people and programs write them, in the form of RFC 5322."""
 
 import re
+from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError
@@ -14,6 +15,8 @@ address_text = OneLine(LONGEST_LINE)
 address_name = OneLine(320)
 
 
+# Whoever sends does so from few addresses, and says them with every message.
+@lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address:
     """An address with or without a name: `Ann <ann@example.net>`. Raises ValidationError."""
     # Before anything is cut off or decoded: a line break must not vanish on the way.
@@ -29,13 +32,19 @@ def make_address(email: str, name: str = "") -> Address:
     """The address with its domain in normal form. Raises ValidationError."""
     address_name(name)
     try:
-        # Without the test environment, `.test` would be refused, which is there to try things out.
-        valid = validate_email(
-            email, check_deliverability=False, allow_quoted_local=True, test_environment=True
-        )
+        return Address(_normalized(email), name.strip())
     except EmailNotValidError as error:
         raise ValidationError(str(error)) from error
-    return Address(valid.normalized, name.strip())
+
+
+# Most mail comes from a few senders.
+@lru_cache(maxsize=256)
+def _normalized(email: str) -> str:
+    # Without the test environment, `.test` would be refused, which is there to try things out.
+    valid = validate_email(
+        email, check_deliverability=False, allow_quoted_local=True, test_environment=True
+    )
+    return valid.normalized
 
 
 def _name(phrase: str) -> str:

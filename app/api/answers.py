@@ -4,7 +4,8 @@ from marshmallow import Schema, fields, validate
 
 from app.api.fields import Moment, TextPairs
 from app.core.breaker import BreakerState
-from app.core.models import Finding, MessageState, Outcome, RecipientState, Source
+from app.core.models import Finding, MessageState, Outcome, Priority, RecipientState, Source
+from providers.types import Bounce, EventType
 
 
 class Accepted(Schema):
@@ -16,13 +17,63 @@ class Accepted(Schema):
     message = fields.String(required=True)
 
 
+class BatchEntry(Schema):
+    """What became of a message of a batch: as for one by itself, or `errors` by its fields."""
+
+    id = fields.String()
+    status = fields.Enum(MessageState, by_value=fields.String)
+    status_url = fields.String(metadata={"format": "uri"})
+    message = fields.String()
+    errors = fields.Dict(fields.String(), fields.List(fields.String()))
+
+
+class BatchAnswer(Schema):
+    """One entry for each message, in the order of the request."""
+
+    messages = fields.List(fields.Nested(BatchEntry), required=True)
+
+
+class EngagementStatus(Schema):
+    """How often a recipient opened or clicked, and when first and last."""
+
+    count = fields.Integer(required=True)
+    first_at = Moment(required=True)
+    last_at = Moment(required=True)
+
+
 class RecipientStatus(Schema):
-    """What became of a message for one recipient."""
+    """What became of a message for one recipient.
+
+    `bounce` says of what kind a bounce was: `hard` (the address is bad), `soft`, or `block` (policy
+    or reputation); `code` and `reason` are the provider's.
+    """
 
     email = fields.String(required=True)
     kind = fields.String(required=True, validate=validate.OneOf(("to", "cc", "bcc")))
     status = fields.Enum(RecipientState, by_value=fields.String, required=True, attribute="state")
     reason = fields.String(required=True, allow_none=True)
+    bounce = fields.Enum(Bounce, by_value=fields.String, required=True, allow_none=True)
+    code = fields.String(required=True, allow_none=True)
+    opened = fields.Nested(EngagementStatus, required=True, allow_none=True)
+    clicked = fields.Nested(EngagementStatus, required=True, allow_none=True)
+
+
+class EventStatus(Schema):
+    """What a provider reported; `recipient` is empty where it did not say whose it was.
+
+    `automatic` marks what a machine opened or clicked, where the provider can tell.
+    """
+
+    type = fields.Enum(EventType, by_value=fields.String, required=True)
+    at = Moment(required=True)
+    provider = fields.String(required=True)
+    attempt = fields.Integer(required=True)
+    recipient = fields.String(required=True)
+    bounce = fields.Enum(Bounce, by_value=fields.String, required=True, allow_none=True)
+    code = fields.String(required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True)
+    url = fields.String(required=True, allow_none=True)
+    automatic = fields.Boolean(required=True)
 
 
 class EvidenceStatus(Schema):
@@ -35,7 +86,10 @@ class EvidenceStatus(Schema):
 
 
 class AttemptStatus(Schema):
-    """One call to one provider; `outcome` is null while it is under way."""
+    """One call to one provider; `outcome` is null while it is under way.
+
+    `repeats` counts how often it was made again, unchanged, to learn of an unknown outcome.
+    """
 
     id = fields.String(required=True)
     provider = fields.String(required=True)
@@ -50,6 +104,7 @@ class AttemptStatus(Schema):
     round = fields.Integer(required=True)
     started_at = Moment(required=True)
     duration_ms = fields.Integer(required=True, allow_none=True)
+    repeats = fields.Integer(required=True)
     evidence = fields.Nested(EvidenceStatus, required=True, allow_none=True)
 
 
@@ -63,6 +118,7 @@ class Status(Schema):
     created_at = Moment(required=True)
     updated_at = Moment(required=True)
     expires_at = Moment(required=True)
+    send_at = Moment(required=True, allow_none=True)
     next_attempt_at = Moment(required=True, allow_none=True)
     possible_duplicate = fields.Boolean(required=True)
     recipients = fields.List(fields.Nested(RecipientStatus), required=True)
@@ -74,6 +130,22 @@ class AddressAnswer(Schema):
 
     email = fields.String(required=True)
     name = fields.String(required=True)
+
+
+class AttachmentAnswer(Schema):
+    """A file of a message, without its content; `size` is in bytes."""
+
+    filename = fields.String(required=True)
+    content_type = fields.String(required=True)
+    size = fields.Integer(required=True)
+    content_id = fields.String(required=True, allow_none=True)
+
+
+class TemplateUsedAnswer(Schema):
+    """Which template a message was made by, and which version of it; that of a shipped one is 0."""
+
+    name = fields.String(required=True)
+    version = fields.Integer(required=True)
 
 
 class NamedRecipientStatus(RecipientStatus):
@@ -93,6 +165,9 @@ class MessageAnswer(Status):
         fields.Nested(AddressAnswer), attribute="envelope.reply_to", required=True
     )
     subject = fields.String(attribute="envelope.subject", required=True)
+    template = fields.Nested(
+        TemplateUsedAnswer, attribute="envelope.template", required=True, allow_none=True
+    )
     headers = TextPairs(
         fields.String(), fields.String(), attribute="envelope.headers", required=True
     )
@@ -100,12 +175,26 @@ class MessageAnswer(Status):
     metadata = fields.Dict(
         fields.String(), fields.String(), attribute="envelope.metadata", required=True
     )
+    attachments = fields.List(
+        fields.Nested(AttachmentAnswer), attribute="envelope.attachments", required=True
+    )
     providers = fields.List(fields.String(), attribute="envelope.providers", required=True)
+    priority = fields.Enum(Priority, by_value=fields.String, required=True)
     on_unknown = fields.String(
         attribute="envelope.on_unknown",
         required=True,
         validate=validate.OneOf(("failover", "hold")),
     )
+    unsubscribe = fields.Boolean(attribute="envelope.unsubscribe", required=True)
+    override_suppression = fields.String(
+        attribute="envelope.override_suppression", required=True, allow_none=True
+    )
+
+
+class MessageDetail(MessageAnswer):
+    """Everything that is known of a message but its body, and what providers reported of it."""
+
+    events = fields.List(fields.Nested(EventStatus), required=True)
 
 
 class MessagePage(Schema):
@@ -120,6 +209,18 @@ class ResentAnswer(Schema):
 
     resent = fields.List(fields.String(), required=True)
     next = fields.String(required=True, allow_none=True)
+
+
+class QuotaAnswer(Schema):
+    """How much a provider is given at most within any second, or any 24 hours.
+
+    `used` is what it was given within the last ones, and what workers have set aside for now.
+    """
+
+    per = fields.String(required=True, validate=validate.OneOf(("second", "day")))
+    limit = fields.Integer(required=True)
+    counts = fields.String(required=True, validate=validate.OneOf(("messages", "recipients")))
+    used = fields.Integer(required=True)
 
 
 class ProviderAnswer(Schema):
@@ -139,6 +240,7 @@ class ProviderAnswer(Schema):
     until = Moment(required=True, allow_none=True)
     rest_until = Moment(required=True, allow_none=True)
     paused = fields.Boolean(required=True)
+    quotas = fields.List(fields.Nested(QuotaAnswer), required=True)
 
 
 class ProvidersAnswer(Schema):
@@ -164,7 +266,7 @@ class ProblemAnswer(Schema):
     """An error (RFC 9457). `code` is for programs, `detail` for people.
 
     `errors` maps a field's path (`to.1`) to texts, with 422; `id` is that of a message whose
-    acceptance is in doubt.
+    acceptance is in doubt, `ids` are those of a batch.
     """
 
     type = fields.String(required=True)
@@ -174,3 +276,4 @@ class ProblemAnswer(Schema):
     code = fields.String(required=True)
     errors = fields.Dict(fields.String(), fields.List(fields.String()))
     id = fields.String()
+    ids = fields.List(fields.String())

@@ -32,7 +32,7 @@ class RequestParser:
 
             @wraps(view)
             def read(*args: Any, **kwargs: Any) -> Any:
-                value, faults = _load(schema, location)
+                value, faults = load(schema, location)
                 found: parsing.Faults = g.setdefault("faults", {})
                 found |= faults
                 if last and found:
@@ -45,7 +45,8 @@ class RequestParser:
         return decorate
 
 
-def _load(schema: Schema, location: str) -> tuple[Any, parsing.Faults]:
+def load(schema: Schema, location: str) -> tuple[Any, parsing.Faults]:
+    """The loaded value of a part of the request, and what is wrong with it."""
     value, faults = _READERS[location](request, schema)
     try:
         return schema.load(value), faults

@@ -10,6 +10,8 @@ from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
 from app.core.dead_letters import NotPossible
+from app.core.rendering import TemplateFaults
+from app.core.rendering_processes import RenderingBusy
 from app.core.scripting import StoreUnavailable, WriteInDoubt
 from app.core.submit import AcceptInDoubt, BacklogFull, IdempotencyMismatch
 
@@ -30,6 +32,7 @@ _CODES = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    412: "precondition_failed",
     413: "too_large",
     415: "unsupported_media_type",
     422: "invalid",
@@ -99,7 +102,15 @@ def as_problem(error: Exception) -> Problem:
                 "with the same Idempotency-Key, or look the id up.",
                 code="accept_in_doubt",
                 headers=_RETRY_AFTER,
-                extra={"id": error.message_id},
+                extra={"id": error.message_ids[0], "ids": list(error.message_ids)}
+                if error.message_ids[1:]
+                else {"id": error.message_ids[0]},
+            )
+        case TemplateFaults():
+            return Problem(422, "The request has faults; see errors.", errors=error.errors)
+        case RenderingBusy():
+            return Problem(
+                503, "Too much mail is being rendered. Nothing was kept.", headers=_RETRY_AFTER
             )
         case NotPossible():
             return Problem(409, str(error))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from app.api.addresses import address_name, address_text, make_address, parse_address
 from app.api.context import services
@@ -88,6 +88,20 @@ class AddressesField(fields.List[Address]):
         return [self.inner.deserialize(value, **kwargs)]
 
 
+class MessagePart(fields.Nested):
+    """A message that may be in part only: read as it is, and understood by whoever completes it."""
+
+    json_schema: ClassVar[Mapping[str, Any]] = {"$ref": f"{_SCHEMAS}MessagePart"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(Schema, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: Any, data: Any, partial: Any = None, **kwargs: Any
+    ) -> Any:
+        return value
+
+
 class TextMap(fields.Dict):
     """An object with texts only; what is wrong with an entry is told under its name."""
 
@@ -151,6 +165,15 @@ class WholeNumber(fields.Integer):
         if isinstance(value, str) and not re.fullmatch("-?[0-9]{1,15}", value):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Switch(fields.Boolean):
+    """True or false as JSON writes it, and not all that Python reads as one."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class Moment(fields.AwareDateTime):

@@ -7,6 +7,7 @@ from app.api.parsing import FORM_TYPES
 
 _SCHEMAS = "#/components/schemas/"
 _ADDRESS_TEXT = {"$ref": f"{_SCHEMAS}AddressText"}
+_FILE = {"$ref": f"{_SCHEMAS}AttachedFile"}
 
 _SPACE = r"[ \t\n\r]*"
 _HEX = "[0-9A-Fa-f]"
@@ -14,16 +15,38 @@ _SURROGATE_PAIR = rf"\\u[Dd][89ABab]{_HEX}{{2}}\\u[Dd][C-Fc-f]{_HEX}{{2}}"
 
 
 def add_forms(document: dict[str, Any]) -> None:
-    """Completes an OpenAPI document: every body of JSON may also come as form fields."""
+    """Completes an OpenAPI document: what form fields can say may also come as such."""
     schemas = document["components"]["schemas"]
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     for operation in operations:
-        if "requestBody" in operation:
-            content = operation["requestBody"]["content"]
+        content = operation["requestBody"]["content"] if "requestBody" in operation else {}
+        if "application/json" in content:
             name = content["application/json"]["schema"]["$ref"].removeprefix(_SCHEMAS)
-            schemas[f"{name}Form"] = _form(schemas[name])
-            form = {"schema": {"$ref": f"{_SCHEMAS}{name}Form"}}
-            content.update(dict.fromkeys(FORM_TYPES, form))
+            if not _has_form(schemas, schemas[name]):
+                continue
+            form = _form(schemas[name])
+            files = {n for n, field in form["properties"].items() if _FILE in _choices(field)}
+            texts = {n: field for n, field in form["properties"].items() if n not in files}
+            schemas[f"{name}Form"] = {**form, "properties": texts}
+            if files:
+                schemas[f"{name}Files"] = form
+            for kind in FORM_TYPES:
+                suffix = "Files" if files and kind == "multipart/form-data" else "Form"
+                content[kind] = {"schema": {"$ref": f"{_SCHEMAS}{name}{suffix}"}}
+
+
+def _has_form(schemas: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
+    """Whether form fields can say it: there are no lists of objects in them."""
+    lists = [field for field in schema["properties"].values() if field.get("type") == "array"]
+    items = [field["items"].get("$ref", "").removeprefix(_SCHEMAS) for field in lists]
+    objects = {name for name in items if name and schemas[name].get("type") == "object"}
+    # These may come as files.
+    return objects <= {"Attachment"}
+
+
+def _choices(field: Mapping[str, Any]) -> list[Any]:
+    choices: list[Any] = field.get("anyOf", [])
+    return choices
 
 
 def _form(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,8 +65,12 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
             return _ADDRESS_TEXT
         case {"anyOf": [{"$ref": "#/components/schemas/Address"}, many]}:
             return _one_or_many({**many, "items": _ADDRESS_TEXT}) | about
+        case {"type": "array", "items": {"$ref": "#/components/schemas/Attachment"}}:
+            return _one_or_many({**schema, "items": _FILE}) | about
         case {"type": "array"}:
             return _one_or_many(schema) | about
+        case {"type": "object", "additionalProperties": {**anything}} if not anything:
+            return {"type": "string", "pattern": f"^{_SPACE}\\{{[\\s\\S]*\\}}{_SPACE}$", **about}
         case {"type": "object"}:
             return {"type": "string", "pattern": f"^{_json_object(schema)}$", **about}
         case {"type": ["string", "null"]}:

@@ -1,5 +1,6 @@
 """Routes for sending messages and looking at them."""
 
+import dataclasses
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 
 from flask import current_app, g, url_for
 
-from app.api.answers import Accepted, MessageAnswer, MessagePage
+from app.api.answers import Accepted, MessageDetail, MessagePage
 from app.api.auth import caller
 from app.api.context import services
 from app.api.errors import Problem
@@ -18,7 +19,7 @@ from app.core import ids
 from app.core.models import Message, MessageState
 from app.core.records import to_ms
 from app.core.store import MessageStore
-from app.core.submit import Submission, fingerprint
+from app.core.submit import Submission, Submitted, fingerprint
 from app.services import Services
 
 blueprint = ApiBlueprint("messages", __name__, description="Sending mail, and looking at it")
@@ -27,7 +28,20 @@ _MOST_LOOKED_AT = 1000
 _FILTERED_AT_ONCE = 200
 _LINKS = {
     name: {"operationId": name, "parameters": {"message_id": "$response.body#/id"}}
-    for name in ("getStatus", "getMessage", "resolveMessage", "resendMessage", "dropMessage")
+    for name in (
+        "getStatus",
+        "getMessage",
+        "cancelMessage",
+        "resolveMessage",
+        "resendMessage",
+        "dropMessage",
+    )
+}
+replay_headers = {
+    "Idempotency-Replayed": {
+        "schema": {"type": "string", "const": "true"},
+        "description": "This is the answer to an earlier request with the same key",
+    },
 }
 
 
@@ -44,10 +58,7 @@ _LINKS = {
             "required": True,
             "description": "Where its status is",
         },
-        "Idempotency-Replayed": {
-            "schema": {"type": "string", "const": "true"},
-            "description": "This is the answer to an earlier request with the same key",
-        },
+        **replay_headers,
     },
 )
 @blueprint.problems(400, 401, 413, 415, 503)
@@ -56,23 +67,19 @@ def send_message(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Send a message
 
-    It is stored before the answer comes, and is sent soon after. The answer leads to its status.
+    It is stored before the answer comes, and is sent soon after, or at `send_at`. The answer leads
+    to its status.
 
     The header Idempotency-Key (see components) makes the request safe to repeat.
     """
+    key = headers["idempotency_key"]
     submitted = services().submitter.submit(
-        caller(), submission, headers["idempotency_key"], fingerprint(submission)
+        caller(), submission, key, "" if key is None else fingerprint(submission)
     )
     g.message_id = submitted.message_id
     path = url_for("status.get_status", message_id=submitted.message_id)
-    answer = {
-        "id": submitted.message_id,
-        "status": MessageState.QUEUED,
-        "status_url": current_app.config["PUBLIC_URL"] + path,
-        "message": "Accepted. Its status says what becomes of it.",
-    }
     replayed = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
-    return answer, {"Location": path, **replayed}
+    return accepted(submitted, path), {"Location": path, **replayed}
 
 
 @blueprint.route("/messages", methods=["GET"])
@@ -91,11 +98,27 @@ def list_messages(query: Mapping[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/messages/<message_id:message_id>", methods=["GET"])
 @blueprint.doc(operationId="getMessage")
-@blueprint.response(200, MessageAnswer)
+@blueprint.response(200, MessageDetail)
 @blueprint.problems(401, 404, 503)
-def get_message(message_id: str) -> Message:
-    """Everything that is known of a message, but its body"""
-    return own_message(services(), caller(), message_id)
+def get_message(message_id: str) -> dict[str, Any]:
+    """Everything that is known of a message, but its body
+
+    `events` is what its providers have reported, oldest first: at least the first 200 reports.
+    """
+    message = own_message(services(), caller(), message_id)
+    names = (*(field.name for field in dataclasses.fields(message)), "provider")
+    known = {name: getattr(message, name) for name in names}
+    return {**known, "events": services().store.timeline(message_id)}
+
+
+def accepted(submitted: Submitted, path: str) -> dict[str, str]:
+    """The answer for an accepted message; `path` leads to its status."""
+    return {
+        "id": submitted.message_id,
+        "status": submitted.state,
+        "status_url": current_app.config["PUBLIC_URL"] + path,
+        "message": "Accepted. Its status says what becomes of it.",
+    }
 
 
 def find_messages(

@@ -1,7 +1,8 @@
 """The OpenAPI document: made from the routes and schemas that answer the requests."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
@@ -14,13 +15,14 @@ from flask_smorest.utils import prepare_response
 from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
-from app.api import errors
+from app.api import attachments, errors
 from app.api.answers import ProblemAnswer
 from app.api.arguments import RequestParser
 from app.api.fields import COMPONENTS
 from app.api.forms import add_forms
 from app.api.schemas import IdempotencyHeader
 from app.core import ids
+from app.core.routes import SHARE
 from app.version import VERSION
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -37,8 +39,10 @@ _PROBLEMS: Mapping[int, Mapping[str, Any]] = {
         "description": "No API key, or one that is not known",
         "headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}},
     },
+    403: {"description": "It is not allowed, or nothing shows that it is"},
     404: {"description": "There is no such thing, or no longer"},
-    409: {"description": "The message is not in a state in which this can be done"},
+    409: {"description": "Things are not in a state in which this can be done"},
+    412: {"description": "It was changed since it was read"},
     413: {"description": "The request is too large"},
     415: {"description": "Neither JSON nor form fields"},
     422: {"description": "The request has faults, all of which are named"},
@@ -135,7 +139,7 @@ class _ProblemApi(Api):  # type: ignore[misc]
         errors.register(self._app)
 
 
-def register(app: Flask, providers: Iterable[str], blueprints: Iterable[ApiBlueprint]) -> None:
+def register(app: Flask, providers: Sequence[str], blueprints: Iterable[ApiBlueprint]) -> None:
     """Adds the routes to the application, and makes the document of them."""
     app.config.update(API_TITLE="Steadpost", API_VERSION=VERSION, OPENAPI_VERSION="3.1.0")
     api = _ProblemApi(
@@ -149,9 +153,19 @@ def register(app: Flask, providers: Iterable[str], blueprints: Iterable[ApiBluep
     app.url_map.converters["message_id"] = _MessageId
     api.register_converter(_MessageId, lambda c: {"type": "string", "pattern": f"^{c.regex}$"})
     components = api.spec.components
-    for name, schema in COMPONENTS.items():
+    for name, schema in {**COMPONENTS, **attachments.COMPONENTS}.items():
         components.schema(name, dict(schema))
     components.schema("ProviderName", {"type": "string", "enum": list(providers)})
+    names = "|".join(map(re.escape, providers))
+    components.schema(
+        "ProviderInRoute",
+        {
+            "type": "string",
+            "pattern": f"^({names})(:{SHARE})?$",
+            "description": "A provider, or one with a share of the route's messages.",
+            "examples": ["ses:10%"],
+        },
+    )
     components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     components.security_scheme(
         "basic",
@@ -160,12 +174,20 @@ def register(app: Flask, providers: Iterable[str], blueprints: Iterable[ApiBluep
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     whole = api.spec.to_dict()
+    _add_message_part(whole["components"]["schemas"])
     add_forms(whole)
     # Not among the operation's parameters: whoever draws requests from the document would soon draw
     # a key that was used before, with another request, and find that valid data is refused.
     (key,) = api.ma_plugin.converter.schema2parameters(IdempotencyHeader(), location="headers")
     whole["components"]["parameters"] = {"IdempotencyKey": key}
     app.extensions[_EXTENSION] = orjson.dumps(whole)
+
+
+def _add_message_part(schemas: dict[str, Any]) -> None:
+    """Adds a message of a batch: any field may be missing, as defaults may have it."""
+    whole = schemas["MessageRequest"]
+    part = {name: about for name, about in whole.items() if name not in ("required", "allOf")}
+    schemas["MessagePart"] = {**part, "description": "A message, or a part of one."}
 
 
 def document() -> bytes:

@@ -1,5 +1,6 @@
 """Routes for those who run the service: its providers, its health and its version."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
@@ -23,8 +24,10 @@ _NAME = {"in": "path", "name": "name", "schema": {"$ref": "#/components/schemas/
 @blueprint.problems(401, 503)
 def list_providers() -> dict[str, Any]:
     """The providers, in the order in which they are asked, and whether they are fit"""
-    known = services().breakers.all()
-    return {"providers": [_answer(name, known.get(name, Fitness())) for name in services().order]}
+    known, used = services().breakers.all(), services().quotas.used()
+    return {
+        "providers": [_answer(name, known.get(name, Fitness()), used) for name in services().order]
+    }
 
 
 @blueprint.route("/providers/<string:name>/pause", methods=["POST"], parameters=[_NAME])
@@ -33,7 +36,7 @@ def list_providers() -> dict[str, Any]:
 @blueprint.problems(401, 404, 503)
 def pause(name: str) -> dict[str, Any]:
     """Keep a provider from being asked, until it is resumed"""
-    return _answer(name, services().breakers.pause(_own(name)))
+    return _answer(name, services().breakers.pause(_own(name)), services().quotas.used())
 
 
 @blueprint.route("/providers/<string:name>/resume", methods=["POST"], parameters=[_NAME])
@@ -42,7 +45,7 @@ def pause(name: str) -> dict[str, Any]:
 @blueprint.problems(401, 404, 503)
 def resume(name: str) -> dict[str, Any]:
     """Let a provider be asked again, with a closed breaker and without a rest"""
-    return _answer(name, services().breakers.resume(_own(name)))
+    return _answer(name, services().breakers.resume(_own(name)), services().quotas.used())
 
 
 def _own(name: str) -> str:
@@ -51,7 +54,7 @@ def _own(name: str) -> str:
     return name
 
 
-def _answer(name: str, fitness: Fitness) -> dict[str, Any]:
+def _answer(name: str, fitness: Fitness, used: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     now = services().clock()
     fit_from = fitness.fit_from(now)
     return {
@@ -65,6 +68,10 @@ def _answer(name: str, fitness: Fitness) -> dict[str, Any]:
         "until": fitness.until,
         "rest_until": fitness.rest_until,
         "paused": fitness.paused,
+        "quotas": [
+            {"per": window.name, "limit": window.limit, "counts": window.unit, "used": count}
+            for window, count in zip(services().quotas.of(name), used.get(name, ()), strict=True)
+        ],
     }
 
 

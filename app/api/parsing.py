@@ -11,6 +11,7 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
+from app.api.attachments import AttachmentsField, FormFile
 from app.api.errors import Problem
 
 Faults = dict[str, list[str]]
@@ -19,6 +20,7 @@ Faults = dict[str, list[str]]
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 _MOST_FORM_FIELDS = 1000
+_SWITCHES = {"true": True, "false": False}
 
 
 def read_body(request: Request, schema: Schema) -> tuple[Any, Faults]:
@@ -28,11 +30,12 @@ def read_body(request: Request, schema: Schema) -> tuple[Any, Faults]:
     """
     if not request.mimetype and not request.content_length and not _required(schema):
         return {}, {}
-    if request.mimetype not in ("application/json", *FORM_TYPES):
+    types = ("application/json", *FORM_TYPES) if takes_forms(schema) else ("application/json",)
+    if request.mimetype not in types:
         optional = not any(field.required for field in schema.fields.values())
         if optional and not request.mimetype and not _raw(request):
             return {}, {}
-        raise Problem(415, "Send application/json, or form fields.")
+        raise Problem(415, f"Send application/json{', or form fields' if types[1:] else ''}.")
     raw = _raw(request)
     try:
         if request.mimetype == "application/json":
@@ -46,6 +49,14 @@ def read_body(request: Request, schema: Schema) -> tuple[Any, Faults]:
     except ValueError as error:
         raise Problem(400, f"The body cannot be read: {error}.") from error
     return _as_json(pairs, schema)
+
+
+def takes_forms(schema: Schema) -> bool:
+    """Whether a body may come as form fields, in which there are no lists of objects."""
+    return not any(
+        isinstance(field, fields.List) and isinstance(field.inner, fields.Nested)
+        for field in schema.fields.values()
+    )
 
 
 def _required(schema: Schema) -> bool:
@@ -92,38 +103,50 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _multipart(raw: bytes, boundary: str) -> Iterator[tuple[str, str | None]]:
-    """The names and texts of the parts; None stands for a file."""
+def _multipart(raw: bytes, boundary: str) -> Iterator[tuple[str, str | FormFile]]:
+    """The names of the parts, and their texts or files."""
     if not boundary:
         raise ValueError("its boundary is missing")
     decoder = MultipartDecoder(boundary.encode(), max_parts=_MOST_FORM_FIELDS)
     decoder.receive_data(raw)
     decoder.receive_data(None)
     part: Field | File | None = None
-    content = b""
+    content = bytearray()
     while not isinstance(event := decoder.next_event(), Epilogue):
         if isinstance(event, Field | File):
-            part, content = event, b""
+            part, content = event, bytearray()
         elif isinstance(event, Data) and part is not None:
             content += event.data
-            if not event.more_data:
-                yield part.name, content.decode() if isinstance(part, Field) else None
+            if event.more_data:
+                continue
+            if isinstance(part, Field):
+                yield part.name, content.decode()
+            # So do browsers send a field for files in which none was chosen.
+            elif part.filename or content:
+                yield part.name, _file(part, bytes(content))
 
 
-def _as_json(pairs: Iterable[tuple[str, str | None]], schema: Schema) -> tuple[Any, Faults]:
+def _file(part: File, content: bytes) -> FormFile:
+    content_type = part.headers.get("Content-Type", "").partition(";")[0].strip()
+    return FormFile(part.filename, content, content_type, part.headers.get("Content-ID", ""))
+
+
+def _as_json(pairs: Iterable[tuple[str, str | FormFile]], schema: Schema) -> tuple[Any, Faults]:
     """Form fields as the value that JSON would have had."""
     known = {field.data_key or name: field for name, field in schema.fields.items()}
     value: dict[str, Any] = {}
     faults: Faults = {}
     for name, text in pairs:
         field = known.get(name)
-        if text is None:
+        if isinstance(text, FormFile) and not isinstance(field, AttachmentsField):
             faults[name] = ["Files are not taken here."]
         elif isinstance(field, fields.List):
             value.setdefault(name, []).append(text)
         elif name in value:
             faults[name] = ["Given more than once."]
-        elif isinstance(field, fields.Dict):
+        elif isinstance(field, fields.Boolean) and text in _SWITCHES:
+            value[name] = _SWITCHES[text]
+        elif isinstance(field, fields.Dict) and isinstance(text, str):
             try:
                 value[name] = strict_json(text.encode())
             except ValueError as error:

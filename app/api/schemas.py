@@ -1,29 +1,55 @@
 """The forms of requests; the OpenAPI document is made from them. Each is made once."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import (
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates,
+    validates_schema,
+)
 
+from app.api.attachments import AttachmentsField
+from app.api.auth import caller
+from app.api.context import services
 from app.api.fields import (
     AddressesField,
     AddressField,
+    MessagePart,
     Moment,
     ProvidersField,
+    Switch,
     TextMap,
     WholeNumber,
 )
 from app.api.texts import LONGEST_LINE, OneLine, Pattern, header_name
+from app.api.values import MOST_VARIABLES, ValuesField, template_name
 from app.core import ids
-from app.core.models import MessageState
+from app.core.models import MessageState, Priority
+from app.core.rendering import TemplateFaults
 from app.core.submit import Submission
 
 _KINDS = ("to", "cc", "bcc")
+_REQUIRED = str(fields.Field.default_error_messages["required"])
+_CONTENT = ("subject", "text", "html")
 _MOST_RECIPIENTS = 50
 """SES's limit is everybody's limit."""
 _MOST_ADDRESSES = 100
 """In one list, where some may be there twice, which counts once."""
 _OPTIONAL: Mapping[str, Any] = {"load_default": None, "allow_none": False}
+_MOST_MESSAGES = 1000
+_HORIZON = timedelta(days=366)
+_UNSUBSCRIBE_HEADERS = ("list-unsubscribe", "list-unsubscribe-post")
+
+
+def _within_the_horizon(at: datetime) -> None:
+    if at > services().clock() + _HORIZON:
+        raise ValidationError("More than a year ahead.")
 
 
 class MessageRequest(Schema):
@@ -34,8 +60,25 @@ class MessageRequest(Schema):
             {"anyOf": [{"required": [n], "properties": {n: {"minItems": 1}}} for n in _KINDS]},
             {
                 "anyOf": [
-                    {"required": [n], "properties": {n: {"type": "string"}}}
-                    for n in ("text", "html")
+                    *(
+                        {
+                            "required": ["subject", content],
+                            "properties": {
+                                "subject": {"type": "string"},
+                                content: {"type": "string"},
+                                "template": {"type": "null"},
+                                "variables": {"not": {}},
+                            },
+                        }
+                        for content in ("text", "html")
+                    ),
+                    {
+                        "required": ["template"],
+                        "properties": {
+                            "template": {"type": "string"},
+                            **{n: {"type": "null"} for n in _CONTENT},
+                        },
+                    },
                 ]
             },
         ]
@@ -50,13 +93,23 @@ class MessageRequest(Schema):
     cc = AddressesField(_MOST_ADDRESSES, load_default=())
     bcc = AddressesField(_MOST_ADDRESSES, load_default=())
     reply_to = AddressesField(_MOST_RECIPIENTS, load_default=())
-    subject = fields.String(required=True, validate=OneLine(LONGEST_LINE, 1))
+    subject = fields.String(validate=OneLine(LONGEST_LINE, 1), load_default=None)
     text = fields.String(
         validate=validate.Length(min=1),
         load_default=None,
         metadata={"description": "Made from html where only that is given."},
     )
     html = fields.String(validate=validate.Length(min=1), load_default=None)
+    template = fields.String(
+        validate=template_name,
+        load_default=None,
+        metadata={"description": "Gives the subject, the text and the HTML, as it is now."},
+    )
+    variables = ValuesField(
+        MOST_VARIABLES,
+        **_OPTIONAL,
+        metadata={"description": "What the template asks for; all of it must be here."},
+    )
     headers = TextMap(
         fields.String(validate=header_name),
         fields.String(validate=OneLine(LONGEST_LINE, 1)),
@@ -97,9 +150,57 @@ class MessageRequest(Schema):
     expires_at = Moment(
         load_default=None,
         metadata={
-            "description": "When to give up. If null, as the service is set; if past, at once."
+            "description": "When to give up; after send_at. If null, as the service is set, "
+            "counted from send_at; if past, at once."
         },
     )
+    send_at = Moment(
+        load_default=None,
+        validate=_within_the_horizon,
+        metadata={"description": "When to send it, at most a year ahead. If null or past, now."},
+    )
+    attachments = AttachmentsField(load_default=())
+    priority = fields.Enum(
+        Priority,
+        by_value=fields.String,
+        load_default=Priority.NORMAL,
+        metadata={"description": "Bulk mail does not keep the other mail waiting."},
+    )
+    unsubscribe = Switch(
+        load_default=False,
+        metadata={
+            "description": "Adds a link by which the recipient unsubscribes with one click "
+            "(RFC 8058); for mail to one recipient, without a List-Unsubscribe of your own."
+        },
+    )
+    override_suppression = fields.String(
+        load_default=None,
+        validate=OneLine(200, 1),
+        metadata={
+            "description": "Why it goes to suppressed addresses as well, such as a mail that "
+            "somebody has just asked for. It is kept with the message, and logged."
+        },
+    )
+
+    @validates_schema(skip_on_field_errors=False)
+    def _in_order(self, data: Mapping[str, Any], **_: Any) -> None:
+        send_at, expires_at = data.get("send_at"), data.get("expires_at")
+        if send_at is None or expires_at is None or expires_at > send_at:
+            return
+        if send_at > services().clock():
+            raise ValidationError({"expires_at": ["It would expire before it is sent."]})
+
+    @validates_schema(skip_on_field_errors=False)
+    def _for_one(self, data: Mapping[str, Any], **_: Any) -> None:
+        if data.get("unsubscribe") is not True:
+            return
+        faults = {}
+        if len({a.email.casefold() for kind in _KINDS for a in data.get(kind, ())}) > 1:
+            faults["unsubscribe"] = ["Only for mail to one recipient: each has a link of its own."]
+        if any(name.lower() in _UNSUBSCRIBE_HEADERS for name in data.get("headers", ())):
+            faults["headers"] = ["With unsubscribe, the service writes List-Unsubscribe itself."]
+        if faults:
+            raise ValidationError(faults)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _complete(self, data: Mapping[str, Any], original: Any, **_: Any) -> None:
@@ -108,13 +209,34 @@ class MessageRequest(Schema):
         faults = {}
         if not any(original.get(kind) for kind in _KINDS):
             faults["to"] = ["At least one recipient is needed, in to, cc or bcc."]
-        if original.get("text") is None and original.get("html") is None:
-            faults["text"] = ["A text or html is needed."]
+        given = {name for name in (*_CONTENT, "template") if original.get(name) is not None}
+        if "template" in given:
+            faults |= {name: ["The template gives it."] for name in _CONTENT if name in given}
+        else:
+            if "subject" not in given:
+                faults["subject"] = [_REQUIRED]
+            if not given & {"text", "html"}:
+                faults["text"] = ["A text or html is needed."]
+            if "variables" in original:
+                faults["variables"] = ["They are for a template, and there is none."]
         recipients = {a.email.casefold() for kind in _KINDS for a in data.get(kind, ())}
         if len(recipients) > _MOST_RECIPIENTS:
             faults["to"] = [f"More than {_MOST_RECIPIENTS} recipients in to, cc and bcc together."]
         if faults:
             raise ValidationError(faults)
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
+        """Adds what is wrong between template and variables: all faults are told at once."""
+        valid = error.valid_data
+        if not isinstance(valid, dict) or not isinstance(error.messages, dict):
+            return
+        name = valid.get("template")
+        if name is None or not error.messages.keys().isdisjoint({"template", "variables"}):
+            return
+        try:
+            services().templates.content(caller(), name, valid.get("variables") or {})
+        except TemplateFaults as faults:
+            error.messages.update(faults.errors)
 
     @post_load
     def _submission(self, data: dict[str, Any], **_: Any) -> Submission:
@@ -124,7 +246,7 @@ class MessageRequest(Schema):
             cc=tuple(data["cc"]),
             bcc=tuple(data["bcc"]),
             reply_to=tuple(data["reply_to"]),
-            subject=data["subject"],
+            subject=data["subject"] or "",
             text=data["text"],
             html=data["html"],
             headers=tuple(data["headers"].items()),
@@ -133,7 +255,57 @@ class MessageRequest(Schema):
             providers=tuple(data["providers"]),
             on_unknown=data["on_unknown"],
             expires_at=data["expires_at"],
+            send_at=data["send_at"],
+            priority=data["priority"],
+            attachments=tuple(data["attachments"]),
+            template=data["template"],
+            variables=data["variables"],
+            unsubscribe=data["unsubscribe"],
+            override_suppression=data["override_suppression"],
         )
+
+
+class BatchRequest(Schema):
+    """Messages to send; each is read after what it does not say itself was put in from defaults."""
+
+    messages = fields.List(
+        MessagePart(allow_none=True),
+        required=True,
+        validate=validate.Length(1, _MOST_MESSAGES),
+        metadata={
+            "description": "As for `POST /messages`. Each goes to its own recipients only.",
+            "examples": [[{"to": "ann@example.net"}, {"to": "bob@example.net"}]],
+        },
+    )
+    defaults = MessagePart(
+        load_default=dict,
+        metadata={"description": "Fields for all messages that do not have them themselves."},
+    )
+
+    @validates("defaults")
+    def _object(self, value: Any, data_key: str) -> None:
+        if not isinstance(value, Mapping):
+            raise ValidationError("Not an object.")
+
+
+class BatchQuery(Schema):
+    """What is to be done about messages with faults."""
+
+    mode = fields.String(
+        validate=validate.OneOf(("strict", "permissive")),
+        load_default="strict",
+        metadata={"description": "Accept all messages or none, or those that have no faults."},
+    )
+
+
+class ScheduleRequest(Schema):
+    """When to send a scheduled message instead."""
+
+    send_at = Moment(
+        required=True,
+        validate=_within_the_horizon,
+        metadata={"description": "At most a year ahead; if past, now."},
+    )
 
 
 class IdempotencyHeader(Schema):

@@ -1,13 +1,13 @@
 """What may stand in or near a header, as patterns that the OpenAPI document shows too."""
 
 import re
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 
 from marshmallow import ValidationError, validate
 
-LONGEST_LINE = 998
-"""The most characters of a line in a message, by RFC 5322."""
+from app.core import one_line
+from app.core.one_line import LONGEST_LINE
+
+__all__ = ["LONGEST_LINE", "OneLine", "Pattern", "decoded", "header_name"]
 
 _RESERVED_HEADERS = (
     *("From", "To", "Cc", "Bcc", "Subject", "Sender", "Reply-To", "Date", "Message-ID"),
@@ -37,7 +37,7 @@ class OneLine(Pattern):
 
     def __init__(self, most: int, least: int = 0) -> None:
         super().__init__(
-            r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$",
+            one_line.ONE_LINE.pattern,
             error="Line breaks and control characters are not allowed here.",
         )
         self.min, self.max, self.equal = least or None, most, None
@@ -52,12 +52,10 @@ class OneLine(Pattern):
 
 def decoded(text: str) -> str:
     """The text with its encoded words read. Raises ValidationError where nobody can read them."""
-    if "=?" not in text:
-        return text
     try:
-        return str(make_header(decode_header(text)))
-    except (HeaderParseError, LookupError, ValueError) as error:
-        raise ValidationError("It has an encoded word that cannot be read.") from error
+        return one_line.decoded(text)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
 
 
 def in_any_case(text: str) -> str:

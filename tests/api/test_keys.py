@@ -12,6 +12,8 @@ OPEN = {
     "operation.ready",
     "operation.version",
     "operation.openapi",
+    "webhooks.receive",
+    "webhooks.probe",
     "asset",
 }
 """Everything else of the API wants a key; the pages, `web.…`, guard themselves."""
@@ -93,7 +95,8 @@ def rules(app):
 
 def path(app, rule) -> str:
     """A path that the rule matches."""
-    values = {"message_id": "msg_" + "0" * 26, "name": "mailgun"}
+    values = {"message_id": "msg_" + "0" * 26, "name": "mailgun", "provider": "mailgun"}
+    values["email"] = "ann@example.net"
     with app.test_request_context():
         adapter = app.url_map.bind("localhost")
         return adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments})

@@ -23,6 +23,7 @@ def test_a_status_says_what_became_of_each_recipient(shop, message_id):
         "created_at": "2026-11-23T12:00:00.000Z",
         "updated_at": "2026-11-23T12:00:00.000Z",
         "expires_at": "2026-11-24T12:00:00.000Z",
+        "send_at": None,
         "next_attempt_at": None,
         "possible_duplicate": False,
         "attempts": [],

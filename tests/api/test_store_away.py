@@ -13,16 +13,23 @@ from tests.api.caller import Caller, problem
 from tests.api.lossy import Loss, LossyProxy, lossy
 from tests.api.test_keys import path, rules
 
-WITHOUT_STORE = {"operation.live", "operation.version", "operation.openapi", "asset"}
+WITHOUT_STORE = {
+    *("operation.live", "operation.version", "operation.openapi", "asset"),
+    # What is not signed is refused before it is kept.
+    *("webhooks.receive", "webhooks.probe"),
+}
+_MAIL = {
+    "from": "orders@shop.example",
+    "to": "ann@example.net",
+    "subject": "Your order",
+    "text": "It is on its way.",
+}
 BODIES = {
-    "messages.send_message": {
-        "from": "orders@shop.example",
-        "to": "ann@example.net",
-        "subject": "Your order",
-        "text": "It is on its way.",
-    },
+    "messages.send_message": _MAIL,
+    "batch.send_messages": {"messages": [_MAIL]},
     "status.ask_for_status": {"id": "msg_" + "0" * 26},
     "dead letters.resolve": {"outcome": "sent"},
+    "suppressions.add_suppressions": {"email": "ann@example.net"},
 }
 
 
@@ -104,6 +111,25 @@ def test_a_lost_answer_is_in_doubt_and_the_same_key_settles_it(shop, proxy, valk
     assert ("Idempotency-Replayed" in again[0].headers) is bool(written)
     assert len(valkey.keys("sp:message:*")) == 2
     assert proxy.lost == 1
+
+
+@pytest.mark.parametrize(("loss", "written"), [(Loss.REQUEST, 0), (Loss.ANSWER, 2)])
+def test_a_batch_is_in_doubt_as_a_whole_and_says_all_its_ids(shop, proxy, valkey, loss, written):
+    def send():
+        batch = {"messages": [_MAIL, {**_MAIL, "subject": "The second"}]}
+        return shop.post("/messages/batch", json=batch, headers={"Idempotency-Key": "news"})
+
+    proxy.loss = loss
+    response = send()
+    assert problem(response) == (503, "accept_in_doubt")
+    doubtful = response.json["ids"]
+    assert [shop.get(f"/status/{i}").status_code for i in doubtful] == [200 if written else 404] * 2
+    again = [send() for _ in range(2)]
+    assert [response.status_code for response in again] == [202, 202]
+    assert again[0].json == again[1].json
+    known = [entry["id"] for entry in again[0].json["messages"]]
+    assert (known == doubtful) is bool(written)
+    assert len(valkey.keys("sp:message:*")) == 3
 
 
 def test_a_command_whose_answer_was_lost_is_not_sent_again_by_itself(shop, proxy, valkey):
