@@ -48,6 +48,8 @@ class Live:
             "PORT": str(self.port),
             "SIMULATOR_PORT": str(self.simulator_port),
             "SIMULATOR": "on",
+            # A mail that was sent stays so, unless a test is about what comes after.
+            "SIMULATOR_WEBHOOKS": "off",
             "WEB_PROCESSES": "1",
             "WORKER_PROCESSES": "1",
             "LOG_FORMAT": "json",

@@ -23,6 +23,7 @@ class Scripted(Provider):
     obstacle: str | None = None
     asked: list[Email] = field(default_factory=list)
     can_tell: bool = False
+    repeatable: timedelta | None = None
     known: dict[str, Accepted] = field(default_factory=dict)
     looked_for: list[str] = field(default_factory=list)
 

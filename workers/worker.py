@@ -1,5 +1,7 @@
 """The worker: takes rings from RQ's queue and delivers many messages at once in threads.
 
+In `python -m workers` these threads are greenlets: many hundreds cost little.
+
 It is a worker to RQ (`rq info` lists it, with what it executes), but takes and claims in one step,
 so that no job is ever in neither place, and leaves the retrying to the messages' own records.
 """
@@ -7,7 +9,7 @@ so that no job is ever in neither place, and leaves the retrying to the messages
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import structlog
 from redis.exceptions import RedisError
@@ -17,16 +19,22 @@ from rq.suspension import is_suspended
 from rq.worker import BaseWorker, WorkerStatus
 from rq.worker_registration import clean_worker_registry
 
-from app.core.queue import QUEUE
+from app.core.queue import QUEUES
 from app.core.scripting import StoreUnavailable
 from app.core.store import Claim
 from app.services import WorkerServices
+from workers.own_thread import OwnThread
+from workers.slots import Slots
 
 log = structlog.get_logger(__name__)
 
 _WAIT_SECONDS = 0.5
+_LISTEN_SECONDS = 0.02
+_DUE_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 30.0
 _SUSPENSION_SECONDS = 2.0
+_EVENTS_SECONDS = 0.25
+_POLL_SECONDS = 60.0
 
 
 class Stop:
@@ -63,7 +71,7 @@ class MailWorker(BaseWorker):
 
     def __init__(self, services: WorkerServices, concurrency: int, stop: Stop) -> None:
         super().__init__(
-            [QUEUE],
+            list(QUEUES.values()),
             name=services.leases.owner,
             connection=services.redis,
             serializer=JSONSerializer,
@@ -71,10 +79,12 @@ class MailWorker(BaseWorker):
         self._services = services
         self._concurrency = concurrency
         self._stop = stop
-        self._free = concurrency
+        self._slots = Slots(concurrency)
+        self._freed = False
         self._suspended = False
         self._registered = False
         self._changed = threading.Condition()
+        self._claims: SimpleQueue[Claim | None] = SimpleQueue()
 
     def run(self) -> None:
         """Works until a stop is asked for. Waits for Redis where it is away."""
@@ -83,23 +93,34 @@ class MailWorker(BaseWorker):
             self._register()
         except RedisError as error:
             log.warning("worker not known to RQ yet", error=str(error))
+        renewal = OwnThread(self._services.lease.total_seconds() / 3, self._renew)
+        renewal.start()
+        interval = self._services.settings.sweep_interval
         loops = [
             threading.Thread(target=self._every, args=(seconds, action), name=name)
             for name, seconds, action in (
-                ("leases", self._services.lease.total_seconds() / 3, self._services.leases.renew),
-                ("sweeper", self._services.settings.sweep_interval, self._sweep),
+                ("due", min(_DUE_SECONDS, interval), self._services.sweeper.ring_due),
+                ("sweeper", interval, self._sweep),
+                ("events", _EVENTS_SECONDS, self._apply_events),
+                ("poll", _POLL_SECONDS, self._services.event_poll.work),
                 ("rq", _HEARTBEAT_SECONDS, self._tell_rq),
                 ("suspension", _SUSPENSION_SECONDS, self._look_for_suspension),
             )
         ]
-        for loop in loops:
-            loop.start()
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as pool:
-            while not self._stop.asked:
-                self._take(pool)
-            log.info("worker stopping", worker=self.name, under_way=self._concurrency - self._free)
-        for loop in loops:
-            loop.join()
+        slots = [
+            threading.Thread(target=self._deliver_all, name=f"deliver-{number}")
+            for number in range(self._concurrency)
+        ]
+        for thread in (*loops, *slots):
+            thread.start()
+        while not self._stop.asked:
+            self._take()
+        log.info("worker stopping", worker=self.name, under_way=self._slots.busy)
+        for _ in slots:
+            self._claims.put(None)
+        for thread in (*slots, *loops):
+            thread.join()
+        renewal.stop()
         try:
             self.register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
@@ -112,31 +133,39 @@ class MailWorker(BaseWorker):
         self.set_state(WorkerStatus.IDLE)
         self._registered = True
 
-    def _take(self, pool: ThreadPoolExecutor) -> None:
+    def _take(self) -> None:
         """Takes what there is and what there is room for, or waits for either."""
         if self._suspended:
             self._stop.wait(_WAIT_SECONDS)
             return
         with self._changed:
-            if not self._changed.wait_for(lambda: self._free > 0, _WAIT_SECONDS):
+            room = self._slots.room()
+            if not room.bulk:
+                # Where bulk has all that it may have, the bell would ring for it all the time.
+                seconds = _LISTEN_SECONDS if room.free else _WAIT_SECONDS
+                self._changed.wait_for(lambda: self._freed, seconds)
+                room = self._slots.room()
+            self._freed = False
+            if not room.free or self._stop.asked:
                 return
-            if self._stop.asked:
-                return
-            room = self._free
-        store = self._services.store
+        store, now, lease = self._services.store, self._services.clock(), self._services.lease
         try:
             rings, claims = store.take(
-                room, self.name, self._services.clock(), self._services.lease
+                room.free, self.name, now, lease, lower=room.lower, bulk=room.bulk
             )
             with self._changed:
-                self._free -= len(claims)
+                self._slots.fill(claim.message.priority for claim in claims)
             for claim in claims:
-                pool.submit(self._deliver, claim)
-            if not rings:
+                self._claims.put(claim)
+            if not rings and room.bulk:
                 store.wait_for_ring(_WAIT_SECONDS)
         except StoreUnavailable as error:
             log.warning("worker waits for Redis", error=str(error))
             self._stop.wait(_WAIT_SECONDS)
+
+    def _deliver_all(self) -> None:
+        while (claim := self._claims.get()) is not None:
+            self._deliver(claim)
 
     def _deliver(self, claim: Claim) -> None:
         try:
@@ -149,8 +178,15 @@ class MailWorker(BaseWorker):
             log.exception("delivery failed", message=claim.message.id)
         finally:
             with self._changed:
-                self._free += 1
+                self._slots.leave(claim.message.priority)
+                self._freed = True
                 self._changed.notify()
+
+    def _renew(self) -> None:
+        try:
+            self._services.leases.renew()
+        except (StoreUnavailable, RedisError) as error:
+            log.warning("waits for Redis", loop="leases", error=str(error))
 
     def _every(self, seconds: float, action: Callable[[], object]) -> None:
         while not self._stop.wait(seconds):
@@ -166,6 +202,10 @@ class MailWorker(BaseWorker):
         while swept is not None and swept.busy and not self._stop.asked:
             swept = self._services.sweeper.run()
 
+    def _apply_events(self) -> None:
+        while self._services.events.work() and not self._stop.asked:
+            pass
+
     def _look_for_suspension(self) -> None:
         """`rq suspend` keeps this worker, as any other, from taking more."""
         self._suspended = bool(is_suspended(self.connection))
@@ -174,7 +214,7 @@ class MailWorker(BaseWorker):
         """Keeps RQ's picture of this worker, and of those that are gone, true."""
         if not self._registered:
             self._register()
-        busy = self._free < self._concurrency
-        self.set_state(WorkerStatus.BUSY if busy else WorkerStatus.IDLE)
+        self.set_state(WorkerStatus.BUSY if self._slots.busy else WorkerStatus.IDLE)
         self.heartbeat()
-        clean_worker_registry(Queue(QUEUE, connection=self.connection))
+        for name in QUEUES.values():
+            clean_worker_registry(Queue(name, connection=self.connection))

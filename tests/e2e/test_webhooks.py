@@ -1,0 +1,12 @@
+"""Webhooks of the simulator and the whole service: every recipient ends as the simulator has it."""
+
+from tests.e2e import fates
+from tests.live import running
+
+
+def test_mixed_fates_come_out_right_whatever_happens_to_webhooks():
+    with running(SIMULATOR_WEBHOOKS="auto") as live:
+        assert fates.run(live, 36) == {}
+        counts = fates.state(live)["counts"]
+    assert counts["forged_refused"] > 0
+    assert "forged_taken" not in counts
