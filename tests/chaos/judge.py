@@ -45,6 +45,7 @@ class Judge:
             "DATA_DIR": str(directory / "judge"),
             "SECRET_KEY": secrets.token_urlsafe(32),
             "SIMULATOR": "on",
+            "SIMULATOR_WEBHOOKS": "off",
             "SIMULATOR_PORT": str(port),
             "SIMULATOR_API_PORTS": ",".join(f"{name}:{port}" for name, port in pairs),
             "LOG_FORMAT": "json",
