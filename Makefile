@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that is needed. PYTHON=… chooses the Python that .venv is made
 # with; settings are given as in `make run PORT=8001`, and ARGS='-k name' goes to pytest.
 
-.PHONY: run simulator test test-browser test-sentinel chaos check lock clean
+.PHONY: run simulator test test-browser test-sentinel chaos simulation bench check lock clean
 
 # Evaluated when used: the first that is new enough.
 FIND_PYTHON = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
@@ -48,6 +48,16 @@ chaos:
 	$(INSTALL) requirements-dev.txt
 	@exec $(VENV_PYTHON) -m tests.chaos $(ARGS)
 
+# As many schedules as it is told to; ARGS='--mutations' plants faults, and has to find them all.
+simulation:
+	$(INSTALL) requirements-dev.txt
+	@exec $(VENV_PYTHON) -m tests.simulation $(ARGS)
+
+# Some three minutes; ARGS=--long takes longer, and ARGS=sending measures one part of it.
+bench:
+	$(INSTALL) requirements-bench.txt
+	@exec $(VENV_PYTHON) -m bench $(ARGS)
+
 check:
 	$(INSTALL) requirements-dev.txt
 	@$(VENV_PYTHON) -m ruff check --quiet .
@@ -59,6 +69,7 @@ lock:
 	$(INSTALL) requirements-dev.txt
 	@$(LOCK) --output-file requirements.txt requirements.in >/dev/null
 	@$(LOCK) --output-file requirements-dev.txt requirements-dev.in >/dev/null
+	@$(LOCK) --output-file requirements-bench.txt requirements-bench.in >/dev/null
 	@$(LOCK) --output-file requirements-store.txt requirements-store.in >/dev/null
 
 clean:

@@ -1,0 +1,1 @@
+"""What the service costs, beside its peers, in one run on one machine: `make bench`."""
