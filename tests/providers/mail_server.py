@@ -156,7 +156,8 @@ def serving_mail(
         async def end() -> None:
             listener.close()
             for connection in found.connections:
-                if connection.transport is not None:
+                # One over TLS that was closed twice has let go of what it would abort.
+                with contextlib.suppress(AttributeError):
                     connection.transport.abort()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
