@@ -54,9 +54,9 @@ def _sure_of_a_doubt(verdict: Any) -> Any:
 
 
 def _sure_of_the_dead(taken_up: Any) -> Any:
-    def stand_in(self: Delivery, message: Message) -> Message:
+    def stand_in(self: Delivery, message: Message, *given: Any) -> Message:
         if message.open_attempt is None:
-            return taken_up(self, message)  # type: ignore[no-any-return]
+            return taken_up(self, message, *given)  # type: ignore[no-any-return]
         return lifecycle.attempt_closed(
             message, Verdict(Outcome.UNAVAILABLE, "the worker stopped"), self._clock()
         )
@@ -85,16 +85,14 @@ def _counting_rejections(learned: Any) -> Any:
 
 
 def _accepting_in_steps(accept: Any) -> Any:
-    def stand_in(
-        self: MessageStore, messages: Any, idempotency: Any, room: int | None = None
-    ) -> AcceptResult:
+    def stand_in(self: MessageStore, messages: Any, idempotency: Any, *given: Any) -> AcceptResult:
         if idempotency is None:
-            return accept(self, messages, None, room)  # type: ignore[no-any-return]
+            return accept(self, messages, None, *given)  # type: ignore[no-any-return]
         name = keys.idempotency(messages[0][0].key, idempotency.key_hash)
         known = self._scripts.read(lambda r: r.hget(name, "ids"))
         if known:
             return AcceptResult("replayed", (known,))
-        result: AcceptResult = accept(self, messages, None, room)
+        result: AcceptResult = accept(self, messages, None, *given)
         self._scripts.read(lambda r: r.hset(name, "ids", result.ids[0]))
         self._scripts.read(lambda r: r.pexpireat(name, idempotency.until))
         return result
@@ -115,8 +113,8 @@ def _moving_when_late(_: Any) -> Any:
 
 
 def _taking_silence_for_proof(looked_for: Any) -> Any:
-    def stand_in(self: Delivery, message: Message) -> Message:
-        after: Message = looked_for(self, message)
+    def stand_in(self: Delivery, message: Message, *given: Any) -> Message:
+        after: Message = looked_for(self, message, *given)
         if after.grace_until is None and after.attempts[-1].unresolved:
             proof = Evidence(
                 len(after.attempts), Source.EVENTS, Finding.NOT_ACCEPTED, self._clock()
