@@ -57,6 +57,12 @@ _OF_WORKERS = Patience(connect=2.0, answer=5.0)
 _SHIPPED = Path(__file__).parents[1] / "templates" / "email"
 _REPLICA_WITHIN = timedelta(seconds=1)
 
+_OBSERVERS: Sequence[Observer] = (stats.observe, suppression.observe)
+"""What is written together with every step of a message: see `app.core.steps`."""
+
+_STRAY_OBSERVERS: Sequence[StrayObserver] = (suppression.observe_stray,)
+"""What is written because of an event that belongs to no message: see `app.core.events`."""
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -78,17 +84,7 @@ def _client(settings: Settings, patience: Patience, decode: bool = True) -> Redi
 
 def _store(settings: Settings, client: Redis) -> MessageStore:
     within = _REPLICA_WITHIN if settings.redis_sentinels else None
-    return MessageStore(client, within, _observers(settings))
-
-
-def _observers(settings: Settings) -> Sequence[Observer]:
-    """What is written together with every step of a message: see `app.core.steps`."""
-    return (stats.observe, suppression.observe)
-
-
-def _stray_observers(settings: Settings) -> Sequence[StrayObserver]:
-    """What is written because of an event that belongs to no message: see `app.core.events`."""
-    return (suppression.observe_stray,)
+    return MessageStore(client, within, _OBSERVERS)
 
 
 def check_server(settings: Settings, aloud: bool) -> None:
@@ -207,6 +203,8 @@ def build_worker(
     owner = name or f"{socket.gethostname()}-{os.getpid()}-{random.randbytes(3).hex()}"  # noqa: S311
     lease = timedelta(seconds=settings.lease_seconds)
     retention = timedelta(seconds=settings.retention)
+    evidence = EvidenceBook(store, retention, utc_now)
+    event_inbox = EventInbox(Scripts(client))
     # With connections of its own: they are used by a thread that shares nothing with the others.
     leases = LeaseKeeper(_store(settings, _client(settings, _OF_WORKERS)), owner, lease, utc_now)
     return WorkerServices(
@@ -226,7 +224,7 @@ def build_worker(
             ),
             leases,
             _breakers(settings, store, utc_now),
-            EvidenceBook(store, retention, utc_now),
+            evidence,
             utc_now,
             random.random,
             pause,
@@ -246,15 +244,15 @@ def build_worker(
             patience=timedelta(seconds=settings.sweep_interval) + lease / 2,
         ),
         events=MailEvents(
-            EventInbox(Scripts(client)),
+            event_inbox,
             store,
-            EvidenceBook(store, retention, utc_now),
+            evidence,
             retention,
             utc_now,
-            _stray_observers(settings),
+            _STRAY_OBSERVERS,
         ),
         event_poll=EventPoll(
-            EventInbox(Scripts(client)),
+            event_inbox,
             providers if settings.poll_events == "auto" else {},
             store,
             owner,

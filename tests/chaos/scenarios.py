@@ -1,25 +1,20 @@
 """The scenarios, and how one is run: load and troubles, then peace, then the reckoning."""
 
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.chaos import fates
 from tests.chaos.judge import Judge
 from tests.chaos.leash import Leash
-from tests.chaos.ledger import Blow, Row, balance
-from tests.chaos.load import Load
+from tests.chaos.ledger import Blow, Row
+from tests.chaos.ordeal import undergo
 from tests.chaos.service import LEASE_SECONDS, Service
 from tests.chaos.troubles import Killer, Misleader, Restarter, Stopper, Trouble
 
-_SECONDS_TO_BE_ANSWERED = 60.0
 _SECONDS_TO_END = 120.0
-# Long enough for kills to fall into calls that are under way.
-_SECONDS_OF_A_CALL = 0.3
 # A worker until its leases are over and others have its mail; the store until its clients give up.
 _SECONDS_STOPPED = {
     "worker": (LEASE_SECONDS + 0.5, LEASE_SECONDS + 2.0),
@@ -60,32 +55,12 @@ def run(scenario: Scenario, seed: str, seconds: float, directory: Path) -> Row:
         Judge(directory, leash) as judge,
         Service(directory, leash, judge.environment) as service,
     ):
-        judge.switch_all("slow", _SECONDS_OF_A_CALL)
-        load = Load(service.url, service.key, seed)
-        blows: list[Blow] = []
-        began = time.monotonic()
-        try:
-            load.start()
-            _suffer(_troubles(scenario, service, judge), seed, seconds, blows)
-            lasted = time.monotonic() - began
-            judge.switch_all("up")
-            load.finish(_SECONDS_TO_BE_ANSWERED)
-        finally:
-            load.give_up()
-        book = load.book
-        statuses = fates.read(service.url, service.key, book.accepted, _SECONDS_TO_END)
-        service.stop()
-        # Counted when nobody is left who could send anything.
-        return balance(
-            scenario.name,
-            book.accepted,
-            judge.arrivals(),
-            statuses,
-            blows,
-            lasted,
-            book.in_doubt,
-            [*service.faults, *book.odd],
-        )
+        troubles = _troubles(scenario, service, judge)
+
+        def deal(blows: list[Blow]) -> None:
+            _suffer(troubles, seed, seconds, blows)
+
+        return undergo(scenario.name, service, judge, seed, deal, _SECONDS_TO_END)
 
 
 def _troubles(scenario: Scenario, service: Service, judge: Judge) -> Sequence[Trouble]:

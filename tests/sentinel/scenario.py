@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from tests.chaos import fates
 from tests.chaos.judge import Judge
-from tests.chaos.ledger import Blow, Row, balance
-from tests.chaos.load import Load
+from tests.chaos.ledger import Blow, Row
+from tests.chaos.ordeal import undergo
 from tests.chaos.service import Service
 from tests.sentinel.cluster import Cluster, ServerLeash
 
 WAYS = ("kill", "hang")
-_SECONDS_OF_A_CALL = 0.3
-_SECONDS_TO_BE_ANSWERED = 60.0
 _SECONDS_TO_END = 60.0
 
 
@@ -27,33 +24,13 @@ def run(ways: Sequence[str], seed: str, directory: Path) -> Row:
         Cluster(directory, leash) as cluster,
         Service(directory, leash, {**judge.environment, **cluster.environment}) as service,
     ):
-        judge.switch_all("slow", _SECONDS_OF_A_CALL)
-        load = Load(service.url, service.key, seed)
-        blows: list[Blow] = []
-        began = time.monotonic()
-        try:
-            load.start()
+
+        def deal(blows: list[Blow]) -> None:
             for number, way in enumerate(ways, 1):
                 time.sleep(random.uniform(0.5, 2.0))
                 _fail_over(cluster, way, random, blows, last=number == len(ways))
-            lasted = time.monotonic() - began
-            judge.switch_all("up")
-            load.finish(_SECONDS_TO_BE_ANSWERED)
-        finally:
-            load.give_up()
-        book = load.book
-        statuses = fates.read(service.url, service.key, book.accepted, _SECONDS_TO_END)
-        service.stop()
-        return balance(
-            "sentinel",
-            book.accepted,
-            judge.arrivals(),
-            statuses,
-            blows,
-            lasted,
-            book.in_doubt,
-            [*service.faults, *book.odd],
-        )
+
+        return undergo("sentinel", service, judge, seed, deal, _SECONDS_TO_END)
 
 
 def _fail_over(cluster: Cluster, way: str, random: Random, blows: list[Blow], last: bool) -> None:
