@@ -23,10 +23,13 @@ _PARTS = ("sending", "accepting", "growth")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=_PARTS, default=_PARTS)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(_PARTS)}")
     parser.add_argument("--long", action="store_true", help="more runs, and a larger backlog")
     asked = parser.parse_args()
+    # argparse's `choices` takes an empty list for a wrong choice, in Python 3.11.
     parts = asked.parts or _PARTS
+    if unknown := set(parts) - set(_PARTS):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}: {', '.join(_PARTS)}")
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {cores} cores, load {load:.1f} before")  # noqa: T201
     ratios: dict[str, float] = {}
