@@ -15,11 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-SIMULATED_PROVIDERS = ("mailgun", "sendgrid", "ses")
+SIMULATED_PROVIDERS = ("mailgun", "sendgrid", "ses", "postmark", "resend", "mandrill")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -70,6 +71,10 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def _switch(text: str) -> bool:
+    return _choice("on", "off")(text) == "on"
+
+
 def _processes(text: str) -> int:
     if text != "auto":
         return _number(1, 512)(text)
@@ -86,6 +91,13 @@ def _duration(text: str) -> float:
 
 def _durations(text: str) -> tuple[float, ...]:
     return tuple(_duration(part.strip()) for part in text.split(","))
+
+
+def _share(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,3})\s?%", text)
+    if match is None or not 1 <= int(match[1]) <= 100:
+        raise ValueError(f"must be a share from 1% to 100%, not {text!r}")
+    return int(match[1]) / 100
 
 
 def _size(text: str) -> int:
@@ -106,6 +118,14 @@ def _host(text: str) -> str:
 
 
 def _public_url(text: str) -> str:
+    url = _url(text)
+    if path := urlsplit(url).path:
+        # Pages, links and what providers sign would all have to know of it.
+        raise ValueError(f"must have no path, and has {path!r}: give the service a host name")
+    return url
+
+
+def _url(text: str) -> str:
     parts = urlsplit(text)
     plain = not (parts.query or parts.fragment or parts.username or parts.password)
     if text and not (parts.scheme in ("http", "https") and parts.hostname and plain):
@@ -114,7 +134,7 @@ def _public_url(text: str) -> str:
 
 
 def _webhooks(text: str) -> str:
-    return text if text in ("auto", "off") else _public_url(text)
+    return text if text in ("auto", "off") else _url(text)
 
 
 def _redis_url(text: str) -> str:
@@ -231,7 +251,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 SETTINGS = (
     Setting("PORT", "8000", "where the web process listens", _number(1, 65535)),
     Setting("HOST", "127.0.0.1", "the address it listens on", _host),
-    Setting("PUBLIC_URL", "", "for links; `http://HOST:PORT` if empty", _public_url),
+    Setting("PUBLIC_URL", "", "for links, no path in it; `http://HOST:PORT` if empty", _public_url),
     Setting("REDIS_URL", "", "Redis ≥ 6.2 or Valkey; an embedded one if empty", _redis_url),
     Setting("REDIS_SENTINELS", "", "`host:port,…`: Sentinel says where Redis is", _sentinels),
     Setting("REDIS_SENTINEL_MASTER", "", "the name that Sentinel has for it", _master_name),
@@ -249,11 +269,21 @@ SETTINGS = (
     Setting("SEND_DEADLINE", "30s", "for a whole provider call", _duration),
     Setting("ON_UNKNOWN", "failover", "what follows no clear answer", _choice("failover", "hold")),
     Setting("UNKNOWN_GRACE", "20s", "how long evidence is awaited, where it can come", _duration),
+    Setting("FAILOVER_ON_BLOCK", "off", "offer blocked mail once to another provider", _switch),
     Setting("MESSAGE_EXPIRY", "24h", "how long a message is tried", _duration),
     Setting("RETENTION", "7d", "how long a finished message is kept", _duration),
     Setting("RETRY_SCHEDULE", "10s,30s,1m,2m,5m,10m", "between rounds; last repeats", _durations),
     Setting("BREAKER_FAILURES", "5", "in a row open a provider's breaker", _number(1, 10**9)),
     Setting("BREAKER_COOLDOWN", "30s", "how long it stays open before a probe", _duration),
+    Setting(
+        "DELIVERY_EVIDENCE",
+        "show",
+        "of providers that deliver nothing: `off`, `show`, or `demote` them in the order, too",
+        _choice("off", "show", "demote"),
+    ),
+    Setting("EVIDENCE_AFTER", "1h", "how long mail may be without any news", _duration),
+    Setting("EVIDENCE_MINIMUM", "50", "recipients; fewer say nothing", _number(1, 10**6)),
+    Setting("EVIDENCE_SHARE", "50%", "without news, or blocked, that looks bad", _share),
     Setting("WEB_PROCESSES", "2", "`auto` is one a core", _processes),
     Setting("WORKER_PROCESSES", "auto", "`auto` is one a core", _processes),
     Setting("WORKER_CONCURRENCY", "128", "sends at once in a worker process", _number(1, 4096)),
@@ -272,6 +302,12 @@ SETTINGS = (
         "auto",
         "memory that Redis may use before mail is refused; `auto`: half of its limit, `0`: any",
         _limit,
+    ),
+    Setting(
+        "CALLBACK_ALLOW_PRIVATE",
+        "off",
+        "callbacks may go to `http`, and to private addresses",
+        _switch,
     ),
     Setting("TRUSTED_PROXIES", "0", "reverse proxies in front of us", _number(0, 16)),
     Setting(
@@ -313,11 +349,16 @@ class Settings:
     send_deadline: float
     on_unknown: str
     unknown_grace: float
+    failover_on_block: bool
     message_expiry: float
     retention: float
     retry_schedule: tuple[float, ...]
     breaker_failures: int
     breaker_cooldown: float
+    delivery_evidence: str
+    evidence_after: float
+    evidence_minimum: int
+    evidence_share: float
     web_processes: int
     worker_processes: int
     worker_concurrency: int
@@ -327,6 +368,7 @@ class Settings:
     max_body_bytes: int
     max_backlog: int
     max_backlog_bytes: int | None
+    callback_allow_private: bool
     trusted_proxies: int
     log_format: str
     log_level: str
@@ -515,6 +557,17 @@ def simulator_environment(settings: Settings) -> dict[str, str]:
         "AWS_REGION": "eu-west-1",
         "SES_BASE_URL": base_url("ses"),
         "SES_TOPIC_ARNS": "arn:aws:sns:eu-west-1:000000000000:steadpost-simulator",
+        "POSTMARK_SERVER_TOKEN": str(UUID(bytes=derived("postmark")[:16], version=4)),
+        "POSTMARK_MESSAGE_STREAM": "outbound",
+        "POSTMARK_BASE_URL": base_url("postmark"),
+        "POSTMARK_WEBHOOK_CREDENTIALS": f"postmark:{url_safe('postmark-webhooks', 24)}",
+        "RESEND_API_KEY": f"re_{derived('resend').hex()[:32]}",
+        "RESEND_BASE_URL": base_url("resend"),
+        "RESEND_WEBHOOK_SECRET": "whsec_"
+        + base64.b64encode(derived("resend-webhooks")[:24]).decode(),
+        "MANDRILL_API_KEY": f"md-{url_safe('mandrill', 16)}",
+        "MANDRILL_BASE_URL": base_url("mandrill"),
+        "MANDRILL_WEBHOOK_KEY": url_safe("mandrill-webhooks", 16),
     }
 
 

@@ -10,6 +10,7 @@ from app import web
 from app.api import (
     auth,
     batch,
+    callbacks,
     context,
     dead_letters,
     messages,
@@ -56,6 +57,7 @@ def create_app(services: Services) -> Flask:
         routes.blueprint,
         templates.blueprint,
         suppressions.blueprint,
+        callbacks.blueprint,
         stats.blueprint,
         webhooks.blueprint,
         ops.blueprint,

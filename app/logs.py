@@ -35,7 +35,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
     `auto` is `console` on a terminal, else `json`.
     """
-    stream = stream or sys.stdout
+    for_good, stream = stream is None, stream or sys.stdout
     level = logging.getLevelNamesMapping()[log_level.upper()]
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -50,6 +50,8 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
         processors=[*common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, outlet)),
+        # Putting a logger together for each line costs as much as the line.
+        cache_logger_on_first_use=for_good,
     )
     _route_standard_logging(common, renderer, level, outlet)
 

@@ -91,8 +91,8 @@ def with_ports(settings: Settings, previous_run_died: bool) -> tuple[Settings, l
             chosen["SIMULATOR_PORT"] = str(port)
             notes.append(f"{fault}, so the simulator has port {port}.")
         if not settings.simulator_api_ports:
-            free = ports.free_ports(len(SIMULATED_PROVIDERS), _LOOPBACK)
-            pairs = zip(SIMULATED_PROVIDERS, free, strict=True)
+            names = [name for name in SIMULATED_PROVIDERS if name in settings.providers]
+            pairs = zip(names, ports.free_ports(len(names), _LOOPBACK), strict=True)
             chosen["SIMULATOR_API_PORTS"] = ",".join(f"{name}:{port}" for name, port in pairs)
     if faults:
         raise SettingsError(faults)

@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,10 +14,23 @@ from urllib.parse import urlsplit
 import structlog
 from redis import Redis
 
-from app.core import connections, server_check, stats, suppression
+from app.core import (
+    callback_events,
+    connections,
+    server_check,
+    stats,
+    suppression,
+    track_record,
+)
 from app.core.api_keys import ApiKeys
 from app.core.backlog import Backlog
+from app.core.block_failover import BlockFailover
 from app.core.breaker import BreakerPolicy
+from app.core.callback_book import CallbackBook
+from app.core.callback_feed import CallbackFeed
+from app.core.callback_queue import CallbackQueue
+from app.core.callback_transport import CallbackTransport
+from app.core.callbacks import Callbacks
 from app.core.connections import Patience
 from app.core.dead_letters import DeadLetters
 from app.core.delivery import Delivery, DeliveryPolicy
@@ -42,6 +56,8 @@ from app.core.sweeper import Sweeper
 from app.core.template_store import TemplateStore, shipped_templates
 from app.core.templates import Templates
 from app.core.tokens import Window, a_day, a_second
+from app.core.track_record import RecordPolicy, TrackRecords
+from app.core.tracking import Tracking
 from app.core.unsubscribing import UnsubscribeLinks
 from app.core.waiting import WaitingMail
 from config import Settings, SettingsError, simulator_environment
@@ -57,7 +73,7 @@ _OF_WORKERS = Patience(connect=2.0, answer=5.0)
 _SHIPPED = Path(__file__).parents[1] / "templates" / "email"
 _REPLICA_WITHIN = timedelta(seconds=1)
 
-_OBSERVERS: Sequence[Observer] = (stats.observe, suppression.observe)
+_OBSERVERS: Sequence[Observer] = (stats.observe, suppression.observe, callback_events.observe)
 """What is written together with every step of a message: see `app.core.steps`."""
 
 _STRAY_OBSERVERS: Sequence[StrayObserver] = (suppression.observe_stray,)
@@ -84,7 +100,9 @@ def _client(settings: Settings, patience: Patience, decode: bool = True) -> Redi
 
 def _store(settings: Settings, client: Redis) -> MessageStore:
     within = _REPLICA_WITHIN if settings.redis_sentinels else None
-    return MessageStore(client, within, _OBSERVERS)
+    policy = _record_policy(settings)
+    counting = () if policy is None else (track_record.observer(policy),)
+    return MessageStore(client, within, (*_OBSERVERS, *counting))
 
 
 def check_server(settings: Settings, aloud: bool) -> None:
@@ -118,8 +136,12 @@ class Services:
     routes: RouteBook
     quotas: Quotas
     stats: Stats
+    track_records: TrackRecords
     suppressions: Suppressions
+    callback_book: CallbackBook
+    callback_queue: CallbackQueue
     unsubscribe_links: UnsubscribeLinks
+    tracking: Tracking
     webhook_providers: Mapping[str, Provider]
     event_inbox: EventInbox
     fetch: Callable[[str], bytes]
@@ -140,6 +162,8 @@ class WorkerServices:
     sweeper: Sweeper
     events: MailEvents
     event_poll: EventPoll
+    callback_feed: CallbackFeed
+    callbacks: Callbacks
     providers: Mapping[str, Provider]
     lease: timedelta
     clock: Clock
@@ -167,6 +191,7 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
             templates,
             suppressions,
             retention,
+            settings.failover_on_block,
         ),
         logins=LoginTokens(client),
         api_keys=ApiKeys(settings.api_keys),
@@ -182,8 +207,12 @@ def build(settings: Settings, redis: Redis | None = None, clock: Clock = utc_now
         routes=RouteBook(Scripts(client)),
         quotas=_quotas(settings, providers, client),
         stats=Stats(Scripts(client)),
+        track_records=_track_records(settings, providers, client, clock),
         suppressions=suppressions,
+        callback_book=CallbackBook(Scripts(client), clock),
+        callback_queue=CallbackQueue(Scripts(client)),
         unsubscribe_links=_unsubscribe_links(settings),
+        tracking=_tracking(settings),
         templates=templates,
         webhook_providers=providers,
         event_inbox=EventInbox(Scripts(client)),
@@ -205,6 +234,7 @@ def build_worker(
     retention = timedelta(seconds=settings.retention)
     evidence = EvidenceBook(store, retention, utc_now)
     event_inbox = EventInbox(Scripts(client))
+    callback_book = CallbackBook(Scripts(client), utc_now)
     # With connections of its own: they are used by a thread that shares nothing with the others.
     leases = LeaseKeeper(_store(settings, _client(settings, _OF_WORKERS)), owner, lease, utc_now)
     return WorkerServices(
@@ -233,6 +263,10 @@ def build_worker(
             quotas=_quotas(settings, providers, client),
             suppressions=Suppressions(Scripts(client), utc_now),
             unsubscribe_links=_unsubscribe_links(settings),
+            tracking=_tracking(settings),
+            track_records=_track_records(settings, providers, client, utc_now)
+            if settings.delivery_evidence == "demote"
+            else None,
         ),
         sweeper=Sweeper(
             store,
@@ -250,6 +284,13 @@ def build_worker(
             retention,
             utc_now,
             _STRAY_OBSERVERS,
+            BlockFailover(
+                store,
+                tuple(providers),
+                timedelta(seconds=settings.message_expiry),
+                RouteBook(Scripts(client)),
+                Suppressions(Scripts(client), utc_now),
+            ),
         ),
         event_poll=EventPoll(
             event_inbox,
@@ -257,6 +298,15 @@ def build_worker(
             store,
             owner,
             utc_now,
+        ),
+        callback_feed=CallbackFeed(Scripts(client), callback_book, utc_now),
+        callbacks=Callbacks(
+            callback_book,
+            CallbackQueue(Scripts(client)),
+            CallbackTransport(settings.callback_allow_private),
+            settings.callback_allow_private,
+            utc_now,
+            random.random,
         ),
         providers=providers,
         lease=lease,
@@ -283,6 +333,10 @@ def _unsubscribe_links(settings: Settings) -> UnsubscribeLinks:
     return UnsubscribeLinks(settings.public_url, settings.secret_key)
 
 
+def _tracking(settings: Settings) -> Tracking:
+    return Tracking(settings.public_url, settings.secret_key)
+
+
 def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers:
     policy = BreakerPolicy(
         failures=settings.breaker_failures,
@@ -290,6 +344,25 @@ def _breakers(settings: Settings, store: MessageStore, clock: Clock) -> Breakers
         probe=timedelta(seconds=settings.lease_seconds),
     )
     return Breakers(store, policy, clock)
+
+
+def _record_policy(settings: Settings) -> RecordPolicy | None:
+    if settings.delivery_evidence == "off":
+        return None
+    return RecordPolicy(
+        timedelta(seconds=settings.evidence_after),
+        settings.evidence_minimum,
+        settings.evidence_share,
+    )
+
+
+def _track_records(
+    settings: Settings, providers: Mapping[str, Provider], client: Redis, clock: Clock
+) -> TrackRecords:
+    hearing = {name: p.hears and p.names_recipients for name, p in providers.items()}
+    return TrackRecords(
+        Scripts(client), _record_policy(settings), hearing, clock, time.monotonic
+    )
 
 
 def _quotas(settings: Settings, providers: Mapping[str, Provider], client: Redis) -> Quotas:

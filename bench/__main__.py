@@ -2,7 +2,7 @@
 
 Everything is measured in one run on one machine, in turns, and a ratio is that of the medians:
 other work on the machine then weighs on all alike. Without a part, all of them: sending, accepting,
-growth.
+growth, profile. Only where it is asked for, `executors`: ours in greenlets and in threads.
 """
 
 import argparse
@@ -11,25 +11,36 @@ import platform
 from collections.abc import Sequence
 from statistics import median
 
-from bench import accepting, growth
+from bench import accepting, growth, profile
 from bench.accepting import BARE, ONE_SET, Accepted, Web
 from bench.machine import Machine, Provider, machine
 from bench.report import goals, table
 from bench.sending import Rate, Rates, measure
-from bench.systems import CEILING, CELERY, DRAMATIQ, FAILING_OVER, OURS, RQ, SIMPLE_RQ, System
+from bench.systems import (
+    CEILING,
+    CELERY,
+    DRAMATIQ,
+    EXECUTORS,
+    FAILING_OVER,
+    OURS,
+    RQ,
+    SIMPLE_RQ,
+    System,
+)
 
-_PARTS = ("sending", "accepting", "growth")
+_PARTS = ("sending", "accepting", "growth", "profile")
+_KNOWN = (*_PARTS, "executors")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(_PARTS)}")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(_KNOWN)}")
     parser.add_argument("--long", action="store_true", help="more runs, and a larger backlog")
     asked = parser.parse_args()
     # argparse's `choices` takes an empty list for a wrong choice, in Python 3.11.
     parts = asked.parts or _PARTS
-    if unknown := set(parts) - set(_PARTS):
-        parser.error(f"no part is called {', '.join(sorted(unknown))}: {', '.join(_PARTS)}")
+    if unknown := set(parts) - set(_KNOWN):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}: {', '.join(_KNOWN)}")
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {cores} cores, load {load:.1f} before")  # noqa: T201
     ratios: dict[str, float] = {}
@@ -40,7 +51,12 @@ def main() -> None:
             ratios |= _accepting(found, asked.long)
         if "growth" in parts:
             ratios |= _growth(found, asked.long)
-    goals(ratios)
+        if "profile" in parts:
+            _profile(found, asked.long)
+        if "executors" in parts:
+            _executors(found, asked.long)
+    if ratios:
+        goals(ratios)
 
 
 def _sending(found: Machine, long: bool) -> dict[str, float]:
@@ -178,6 +194,22 @@ def _growth(found: Machine, long: bool) -> dict[str, float]:
     rows = [(f"{one.waiting:,}", f"{one.sent:.0f}", f"{one.bytes_each:.0f}") for one in measured]
     table("Growth", ("waiting", "mails/s", "bytes a mail, beside its text"), rows)
     return {"backlog_big_vs_10k": measured[-1].sent / measured[0].sent}
+
+
+def _executors(found: Machine, long: bool) -> None:
+    for milliseconds in (0, 50):
+        provider = Provider(found, milliseconds / 1000)
+        runs = dict.fromkeys(EXECUTORS, 5 if long else 2)
+        rates = _in_turns(found, provider, runs, 4.0 if long else 1.5)
+        found.stop(provider.process)
+        _show(f"Ours, provider answers after {milliseconds} ms", rates, provider)
+
+
+def _profile(found: Machine, long: bool) -> None:
+    provider = Provider(found, 0.0)
+    shares = profile.measure(found, provider, 20.0 if long else 5.0)
+    rows = [(room, f"{100 * share:.0f} %") for room, share in shares.items()]
+    table("Where a worker's time goes", ("", "share"), rows)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The send that all who are measured have: our transport, and a mail of a kilobyte."""
 
-import json
 import os
 from typing import Any
+
+import orjson
 
 from providers.transport import Call, Transport
 
@@ -31,7 +32,7 @@ class Sender:
         )
 
     def send(self, mail: dict[str, Any]) -> None:
-        body = json.dumps(mail, ensure_ascii=False, separators=(",", ":")).encode()
+        body = orjson.dumps(mail)
         headers = {"Authorization": "Bearer SG.secret", "Content-Type": "application/json"}
         answer = self._transport.post(Call(self._url, headers, body, ("SG.secret",)))
         if answer.status != 202:

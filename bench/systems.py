@@ -54,11 +54,20 @@ def fill_ours(machine: Machine, _provider: Provider, count: int) -> None:
         submitter.submit_batch("default", [asked_for] * min(left, _AT_ONCE), None, "")
 
 
-def workers(machine: Machine, provider: Provider, **settings: str) -> list[Process]:
+def workers(
+    machine: Machine, provider: Provider, module: str = "workers", **settings: str
+) -> list[Process]:
     """Two worker processes of ours, with the settings that they have by themselves."""
-    base = settings.pop("SENDGRID_BASE_URL", f"http://127.0.0.1:{provider.port}")
-    env = machine.service(SENDGRID_BASE_URL=base, **settings)
-    return [machine.start("workers", **env) for _ in range(2)]
+    base = f"http://127.0.0.1:{provider.port}"
+    env = machine.service(**{"SENDGRID_BASE_URL": base, **settings})
+    return [machine.start(module, **env) for _ in range(2)]
+
+
+def _executor(module: str, concurrency: int) -> Callable[[Machine, Provider], list[Process]]:
+    def start(machine: Machine, provider: Provider) -> list[Process]:
+        return workers(machine, provider, module, WORKER_CONCURRENCY=str(concurrency))
+
+    return start
 
 
 def _failing_over(machine: Machine, provider: Provider) -> list[Process]:
@@ -170,5 +179,11 @@ CELERY: Sequence[System] = (
     System("celery, threads 2 x 64", _fill_celery, _celery("threads", 64, 2), (900, 900)),
     System("celery, gevent 2 x 100", _fill_celery, _celery("gevent", 100, 2), (1200, 1200)),
 )
+EXECUTORS: Sequence[System] = tuple(
+    System(f"{name}, 2 x {count}", fill_ours, _executor(module, count), (2000, 2000), "always")
+    for name, module in (("greenlets", "workers"), ("threads", "bench.threads"))
+    for count in (16, 64, 128, 256)
+)
+"""Ours in greenlets and in threads, so many at once in each of two processes."""
 RQ = System("2 x rq worker", _fill_rq, _rq("rq.worker.Worker"), (80, 50))
 SIMPLE_RQ = System("2 x SimpleWorker", _fill_rq, _rq("rq.worker.SimpleWorker"), (800, 60))

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from providers.answers import Answer, Complaint, Rule, judge, reason, retry_after
 from providers.carrying import Limits, obstacle
 from providers.errors import MessageRefused, ProviderFailure, Rejected, Unknown
-from providers.records import Records
+from providers.records import Records, refuses_our_key
 from providers.transport import MOST_CONNECTIONS, Call, Transport
 from providers.types import Accepted, DeliveryEvent, Email
 from providers.webhooks import WebhookContent, WebhookRequest, WebhooksNotSetUp
@@ -62,6 +62,8 @@ class Provider(ABC):
     settings: ClassVar[tuple[ProviderSetting, ...]] = ()
     rate_counts_recipients: ClassVar[bool] = False
     """Whether its limit a second is one of recipients, and not of messages."""
+    names_recipients: ClassVar[bool] = True
+    """Whether its events say whom they are about where a mail went to several."""
     can_tell: bool = False
     """Whether it can be asked afterwards what became of an attempt: see `find`."""
     repeatable: ClassVar[timedelta | None] = None
@@ -241,10 +243,20 @@ class HttpProvider(Provider):
         wait = retry_after(answer, self._clock())
         return worst(line, status=answer.status, retry_after=wait)
 
-    def records_read_with(self, headers: Mapping[str, str], secrets: tuple[str, ...]) -> Records:
+    def records_read_with(
+        self,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...],
+        may_not_read: Callable[[Answer], bool] = refuses_our_key,
+    ) -> Records:
         """What the provider keeps, read over the same connections with these headers."""
         return Records(
-            self._transport, headers, secrets, deadline=self._deadline, clock=self._clock
+            self._transport,
+            headers,
+            secrets,
+            deadline=self._deadline,
+            clock=self._clock,
+            may_not_read=may_not_read,
         )
 
     def close(self) -> None:

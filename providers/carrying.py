@@ -35,7 +35,8 @@ class Limits:
     `size` is in bytes, of a message with its files encoded; `recipients` are over To, Cc and Bcc
     together. `steering` holds the beginnings, in lower case, of header names that the provider
     takes as orders instead of sending them on. `refused_files` are the ends of names, in lower case
-    and without the dot, of files that it does not take.
+    and without the dot, of files that it does not take. A provider that `wants_body` takes no empty
+    one, and one that writes `one_copy` cannot keep several blind copies apart.
     """
 
     size: int
@@ -44,6 +45,9 @@ class Limits:
     repeated_headers: bool = False
     utf8_recipients: bool = False
     refused_files: frozenset[str] = frozenset()
+    wants_subject: bool = False
+    wants_body: bool = False
+    one_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,19 @@ def obstacle(email: Email, limits: Limits) -> str | None:
 
 
 def _obstacles(email: Email, limits: Limits) -> Iterator[str]:
-    for what, text in _header_texts(email):
-        if _CONTROL.search(text):
-            yield f"the {what} holds a line break or another control character"
+    if limits.wants_subject and not email.subject:
+        yield "it has no subject"
+    if limits.wants_body and not (email.text or email.html):
+        yield "its body is empty"
+    if limits.one_copy and len(envelopes(email)) > 1:
+        yield "it has several blind copies, and nobody in To or Cc"
+    texts = list(_header_texts(email))
+    if _CONTROL.search("".join([text for _, text in texts])):
+        what = next(what for what, text in texts if _CONTROL.search(text))
+        yield f"the {what} holds a line break or another control character"
     try:
-        size = sum(len(text.encode()) for text in _texts(email))
+        size = _bytes(email.text or "") + _bytes(email.html or "")
+        size += sum(_bytes(text) for _, text in texts)
     except UnicodeEncodeError:
         yield "it holds characters that no encoding has (lone surrogates)"
         return
@@ -119,6 +131,8 @@ def _address_obstacles(email: Email, limits: Limits) -> Iterator[str]:
         ("shown address", email.header_to + email.header_cc, True),
     ):
         for address in addresses:
+            if address.email.isascii():
+                continue
             try:
                 ascii_form = ascii_domain(address).isascii()
             except ValueError:
@@ -160,8 +174,5 @@ def _header_texts(email: Email) -> Iterator[tuple[str, str]]:
         yield "name of a file", file.filename
 
 
-def _texts(email: Email) -> Iterator[str]:
-    yield email.text or ""
-    yield email.html or ""
-    for _, text in _header_texts(email):
-        yield text
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

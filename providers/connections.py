@@ -40,6 +40,7 @@ class _Connection(HTTPConnection):
     response_class = _Answer
     _used_at = 0.0
     _pid = 0
+    _gathered: bytearray | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -95,7 +96,28 @@ class _Connection(HTTPConnection):
         exchange = current_exchange()
         if exchange is not None and not exchange.begin(self.sock):
             raise inner.ConnectTimeoutError(self, "deadline")
-        super().request(*args, **kwargs)
+        # The headers and a short body leave in one piece, which wakes the other side once.
+        self._gathered = bytearray()
+        try:
+            super().request(*args, **kwargs)
+            self._send_gathered()
+        finally:
+            self._gathered = None
+
+    def send(self, data: Any) -> None:
+        gathered = self._gathered
+        if gathered is None:
+            super().send(data)
+        elif isinstance(data, bytes) and len(gathered) + len(data) <= _PIECE:
+            gathered += data
+        else:
+            self._send_gathered()
+            super().send(data)
+
+    def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            super().send(gathered)
 
     def getresponse(self) -> Any:
         response = super().getresponse()
@@ -125,10 +147,25 @@ class CuttableAdapter(HTTPAdapter):
     """requests' adapter, over connections that can be cut."""
 
     _pools: ClassVar = {"http": _Pool, "https": _SecurePool}
+    _known: dict[str, HTTPConnectionPool]
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, blocksize=_PIECE, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
+
+        self._known = {}
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The pool for a request: one for each origin, as all else is the same for all requests."""
+        parts = request.url.split("/", 3)
+        origin = "/".join(parts[:3])
+        pool = self._known.get(origin)
+        if pool is None:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._known[origin] = pool
+        return pool
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, blocksize=_PIECE, **kwargs)

@@ -21,17 +21,20 @@ from providers.records import Records, member, objects, searchable
 from providers.transport import Call
 from providers.types import Accepted, Attachment, Bounce, DeliveryEvent, Email, EventType
 from providers.webhooks import (
+    EventRow,
     NotAuthentic,
     NotReadable,
     WebhookContent,
     WebhookRequest,
     WebhooksNotSetUp,
     address,
+    meaning,
     moment,
     one_line,
     parsed,
     text,
     within,
+    word,
 )
 
 #: The parameters that begin with o:, h:, v: or t: have 16 KB together.
@@ -53,7 +56,7 @@ _WEBHOOK_AGE = timedelta(hours=10)
 _WEBHOOK_SKEW = timedelta(minutes=5)
 #: What an event is by its name, its severity and its reason; the first row that fits counts.
 #: https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
-_EVENTS: tuple[tuple[str, str, str, EventType, Bounce | None], ...] = (
+_EVENTS: tuple[EventRow, ...] = (
     ("accepted", ".*", ".*", EventType.ACCEPTED, None),
     ("delivered", ".*", ".*", EventType.DELIVERED, None),
     ("opened", ".*", ".*", EventType.OPENED, None),
@@ -88,7 +91,11 @@ class MailgunProvider(HttpProvider):
     # Mailgun takes addresses with a non-ASCII local part as recipients, but writes broken headers
     # for them in From: https://anymail.dev/en/stable/esps/mailgun/
     limits = Limits(
-        size=25_000_000, recipients=1000, steering=("x-mailgun-",), utf8_recipients=True
+        size=25_000_000,
+        recipients=1000,
+        steering=("x-mailgun-",),
+        utf8_recipients=True,
+        wants_body=True,
     )
     #: https://documentation.mailgun.com/docs/mailgun/quickstart-guide/responses
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -127,8 +134,6 @@ class MailgunProvider(HttpProvider):
         self.records = self.records_read_with(self._headers, self._secrets)
 
     def refusal(self, email: Email) -> str | None:
-        if not (email.text or email.html):
-            return "Mailgun wants a body"
         obstacle = super().refusal(email)
         if obstacle is not None:
             return obstacle
@@ -187,8 +192,7 @@ class MailgunProvider(HttpProvider):
         return super().accepted(answer)
 
     def message_id(self, answer: Answer) -> str | None:
-        found = answer.fields.get("id")
-        return found if isinstance(found, str) and found else None
+        return text(answer.fields.get("id"))
 
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
         message = answer.fields.get("message")
@@ -239,13 +243,8 @@ class MailgunProvider(HttpProvider):
         data = member(body, "event-data")
         if not isinstance(data, dict):
             raise NotReadable("there is no event-data in it")
-        event = _event(data, request.received_at)
-        return WebhookContent(
-            events=() if event is None else (event,),
-            ignored=(str(data.get("event")),) if event is None else (),
-            token=token,
-            token_lasts=_WEBHOOK_AGE + _WEBHOOK_SKEW,
-        )
+        told = (word(data.get("event")), _event(data, request.received_at))
+        return WebhookContent.of([told], token, _WEBHOOK_AGE + _WEBHOOK_SKEW)
 
     def _verified(self, signature: object, now: datetime) -> str:
         """The token of a signature that is ours and fresh enough."""
@@ -363,14 +362,11 @@ def _attempt(email: Email) -> tuple[str, str]:
 
 def _event(data: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:
     """One of Mailgun's events; None where it is not for us."""
-    name, severity, why = (str(data.get(key) or "") for key in ("event", "severity", "reason"))
-    row = next(
-        (row for row in _EVENTS if all(map(re.fullmatch, row[:3], (name, severity, why)))),
-        None,
-    )
-    if row is None:
+    name, recipient = data.get("event"), data.get("recipient")
+    found = meaning(_EVENTS, name, data.get("severity"), data.get("reason"))
+    if found is None:
         return None
-    *_, kind, bounce = row
+    kind, bounce = found
     headers = member(data, "message", "headers")
     status = member(data, "delivery-status")
     words = [
@@ -382,15 +378,15 @@ def _event(data: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:
     code = member(status, "enhanced-code") or member(status, "code")
     return DeliveryEvent(
         # The id is unique within one day.
-        id=f"{data.get('id')} {data.get('timestamp')} {name} {data.get('recipient')}",
+        id=" ".join(map(word, (data.get("id"), data.get("timestamp"), name, recipient))),
         type=kind,
         occurred_at=moment(data.get("timestamp")) or now,
         # That of a rejected one is in a header only.
-        recipient=address(data.get("recipient") or member(headers, "to")),
+        recipient=address(recipient or member(headers, "to")),
         attempt_id=text(member(data, "user-variables", "attempt_id")),
         provider_message_id=_id_of(data),
         bounce=bounce,
-        code=one_line(str(code)) if code else None,
+        code=one_line(word(code)),
         reason=next(filter(None, map(one_line, words)), None),
         url=one_line(data.get("url")),
         automatic=bool(member(data, "client-info", "bot")),

@@ -1,9 +1,10 @@
 """Postmark: a JSON object posted to the email of a server."""
 
+import hmac
 import json
 import re
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
@@ -22,7 +23,31 @@ from providers.errors import (
 )
 from providers.records import Records, member, objects, searchable
 from providers.transport import Call
-from providers.types import Accepted, Attachment, Email, NotTaken
+from providers.types import (
+    Accepted,
+    Attachment,
+    Bounce,
+    DeliveryEvent,
+    Email,
+    EventType,
+    NotTaken,
+)
+from providers.webhooks import (
+    EventRow,
+    NotAuthentic,
+    NotReadable,
+    WebhookContent,
+    WebhookRequest,
+    WebhooksNotSetUp,
+    address,
+    meaning,
+    moment,
+    one_line,
+    parsed,
+    status_code,
+    text,
+    word,
+)
 
 #: Each of the two; the whole message has a limit of its own.
 #: https://postmarkapp.com/developer/user-guide/send-email-with-api
@@ -32,6 +57,30 @@ _INACTIVE = re.compile(r"inactive address(?:es)?:(.*)", re.IGNORECASE | re.DOTAL
 #: What stands around an address in Postmark's words.
 _AROUND = re.compile(r"[\s,;:<>()\[\]'\"]+")
 _PAGE = 50
+#: What an event is by its record type, its type or the reason of a suppression, and whether the
+#: address is suppressed; the first row that fits counts. Answers of machines are not for us.
+#: https://postmarkapp.com/developer/webhooks/webhooks-overview
+#: https://postmarkapp.com/developer/api/bounce-api#bounce-types
+_EVENTS: tuple[EventRow, ...] = (
+    ("Delivery", ".*", ".*", EventType.DELIVERED, None),
+    ("Open", ".*", ".*", EventType.OPENED, None),
+    ("Click", ".*", ".*", EventType.CLICKED, None),
+    ("SpamComplaint", ".*", ".*", EventType.COMPLAINED, None),
+    ("Bounce", "HardBounce", ".*", EventType.BOUNCED, Bounce.HARD),
+    ("Bounce", "SoftBounce|Unknown", ".*", EventType.BOUNCED, Bounce.SOFT),
+    # These three are about the mail, or whom it is from, in the eyes of the recipient's server.
+    ("Bounce", "Blocked|DMARCPolicy|VirusNotification", ".*", EventType.BOUNCED, Bounce.BLOCK),
+    ("Bounce", "Transient|DnsError|OpenRelayTest", ".*", EventType.DEFERRED, None),
+    ("Bounce", "SpamNotification|SpamComplaint", ".*", EventType.COMPLAINED, None),
+    ("Bounce", "Unsubscribe|ManualSuppression", ".*", EventType.UNSUBSCRIBED, None),
+    ("Bounce", "BadEmailAddress", ".*", EventType.REJECTED, Bounce.HARD),
+    ("Bounce", "ManuallyDeactivated|Unconfirmed", ".*", EventType.REJECTED, None),
+    ("Bounce", "SMTPApiError|TemplateRenderingFailed", ".*", EventType.REJECTED, None),
+    ("SubscriptionChange", "HardBounce", "True", EventType.BOUNCED, Bounce.HARD),
+    ("SubscriptionChange", "SpamComplaint", "True", EventType.COMPLAINED, None),
+    ("SubscriptionChange", ".*", "True", EventType.UNSUBSCRIBED, None),
+)
+_TIMES = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
 
 
 class PostmarkProvider(HttpProvider):
@@ -46,8 +95,11 @@ class PostmarkProvider(HttpProvider):
         ProviderSetting("POSTMARK_SERVER_TOKEN", required=True, secret=True),
         ProviderSetting("POSTMARK_MESSAGE_STREAM", default="outbound"),
         ProviderSetting("POSTMARK_BASE_URL", default="https://api.postmarkapp.com"),
+        ProviderSetting("POSTMARK_WEBHOOK_CREDENTIALS", secret=True),
     )
-    limits = Limits(size=10_000_000, recipients=50, steering=("x-pm-",))
+    limits = Limits(
+        size=10_000_000, recipients=50, steering=("x-pm-",), wants_body=True, one_copy=True
+    )
     #: The code of a complaint is Postmark's `ErrorCode`.
     #: https://postmarkapp.com/developer/api/overview#error-codes
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -76,14 +128,13 @@ class PostmarkProvider(HttpProvider):
         self._secrets = (values["POSTMARK_SERVER_TOKEN"],)
         token = {"X-Postmark-Server-Token": values["POSTMARK_SERVER_TOKEN"]}
         self._headers = {**token, "Content-Type": "application/json"}
+        self._webhook_credentials = values["POSTMARK_WEBHOOK_CREDENTIALS"].encode()
+        if self._webhook_credentials and not re.fullmatch(b"[^:]+:.+", self._webhook_credentials):
+            raise BadSettings("POSTMARK_WEBHOOK_CREDENTIALS must be like user:password")
         self._outbound = f"{self.base_url}/messages/outbound"
         self.records = self.records_read_with(token, self._secrets)
 
     def refusal(self, email: Email) -> str | None:
-        if not (email.text or email.html):
-            return "Postmark wants a body"
-        if len(envelopes(email)) > 1:
-            return "Postmark wants somebody in To or Cc where there are several blind copies"
         obstacle = super().refusal(email)
         if obstacle is not None:
             return obstacle
@@ -120,6 +171,31 @@ class PostmarkProvider(HttpProvider):
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         return Call(self._url, self._headers, text.encode(), self._secrets)
 
+    @property
+    def hears(self) -> bool:
+        return bool(self._webhook_credentials)
+
+    def read_webhook(self, request: WebhookRequest) -> WebhookContent:
+        """https://postmarkapp.com/developer/webhooks/webhooks-overview#protecting-your-webhook
+
+        Postmark signs nothing. What it can do is log in: with the user and the password that stand
+        in the address of the webhook.
+        """
+        if not self.hears:
+            raise WebhooksNotSetUp("POSTMARK_WEBHOOK_CREDENTIALS is not set")
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        try:
+            credentials = b64decode(given.strip(), validate=True)
+        except ValueError:
+            credentials = b""
+        known = hmac.compare_digest(credentials, self._webhook_credentials)
+        if scheme.lower() != "basic" or not known:
+            raise NotAuthentic("the user or the password is not that of our webhooks")
+        record = parsed(request.body)
+        if not isinstance(record, dict):
+            raise NotReadable("the body is not an event")
+        return WebhookContent.of([(_kind(record), _event(record, request.received_at))])
+
     def taken(self, email: Email, answer: Answer) -> Accepted:
         accepted = self.accepted(answer)
         said = str(answer.fields.get("Message") or "")
@@ -135,8 +211,7 @@ class PostmarkProvider(HttpProvider):
         return Accepted(accepted.provider_message_id, not_taken)
 
     def message_id(self, answer: Answer) -> str | None:
-        found = answer.fields.get("MessageID")
-        return found if isinstance(found, str) and found else None
+        return text(answer.fields.get("MessageID"))
 
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
         code, message = answer.fields.get("ErrorCode"), answer.fields.get("Message")
@@ -167,8 +242,7 @@ class PostmarkProvider(HttpProvider):
         page = self.records.search().read(f"{self._outbound}?{urlencode(query)}")
         for message in objects(page.get("Messages")):
             if member(message, "Metadata", "attempt_id") == attempt_id:
-                found = message.get("MessageID")
-                return Accepted(found if isinstance(found, str) and found else None)
+                return Accepted(text(message.get("MessageID")))
         return None
 
 
@@ -190,3 +264,34 @@ def _attachment(file: Attachment) -> dict[str, str]:
     }
     # One with an id is shown where the HTML says cid:…, any other as a file.
     return found if file.content_id is None else {**found, "ContentID": f"cid:{file.content_id}"}
+
+
+def _kind(record: Mapping[str, Any]) -> str:
+    """What an event calls itself: its record type, and that of a bounce."""
+    return " ".join(filter(None, (word(record.get("RecordType")), word(record.get("Type")))))
+
+
+def _event(record: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:
+    """One of Postmark's events; None where it is not for us."""
+    why = record.get("Type") or record.get("SuppressionReason")
+    found = meaning(_EVENTS, record.get("RecordType"), why, record.get("SuppressSending"))
+    if found is None:
+        return None
+    kind, bounce = found
+    at = next(filter(None, map(record.get, _TIMES)), None)
+    recipient = record.get("Email") or record.get("Recipient")
+    told = (record.get("MessageID"), _kind(record), at, recipient)
+    details = record.get("Details")
+    return DeliveryEvent(
+        # Bounces and complaints alone have an id of their own.
+        id=word(record.get("ID")) or " ".join(map(word, told)),
+        type=kind,
+        occurred_at=moment(at) or now,
+        recipient=address(recipient),
+        attempt_id=text(member(record, "Metadata", "attempt_id")),
+        provider_message_id=text(record.get("MessageID")),
+        bounce=bounce,
+        code=status_code(details),
+        reason=one_line(details) or one_line(record.get("Description")),
+        url=one_line(record.get("OriginalLink")),
+    )

@@ -1,6 +1,5 @@
 """SendGrid: a JSON object posted to the mail/send of its v3 API."""
 
-import json
 import re
 import time
 from base64 import b64decode, b64encode
@@ -9,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
+import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,17 +31,20 @@ from providers.types import (
     EventType,
 )
 from providers.webhooks import (
+    EventRow,
     NotAuthentic,
     NotReadable,
     WebhookContent,
     WebhookRequest,
     WebhooksNotSetUp,
     address,
+    meaning,
     moment,
     one_line,
     parsed,
     text,
     within,
+    word,
 )
 
 #: Every message that was found is read by itself, and few reads a minute are allowed.
@@ -56,7 +59,7 @@ _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 #: What an event is by its name, its type or reason, and its classification; the first row that
 #: fits counts. https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
-_EVENTS: tuple[tuple[str, str, str, EventType, Bounce | None], ...] = (
+_EVENTS: tuple[EventRow, ...] = (
     ("processed", ".*", ".*", EventType.ACCEPTED, None),
     ("delivered", ".*", ".*", EventType.DELIVERED, None),
     ("deferred", ".*", ".*", EventType.DEFERRED, None),
@@ -89,7 +92,13 @@ class SendGridProvider(HttpProvider):
         ProviderSetting("SENDGRID_ACTIVITY", default="off"),
         ProviderSetting("SENDGRID_WEBHOOK_PUBLIC_KEY"),
     )
-    limits = Limits(size=30_000_000, recipients=1000, steering=("x-sg-", "x-smtpapi"))
+    limits = Limits(
+        size=30_000_000,
+        recipients=1000,
+        steering=("x-sg-", "x-smtpapi"),
+        wants_subject=True,
+        wants_body=True,
+    )
     #: The code of a complaint is the field of the request that it is about.
     #: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -125,10 +134,6 @@ class SendGridProvider(HttpProvider):
             )
 
     def refusal(self, email: Email) -> str | None:
-        if not email.subject:
-            return "SendGrid wants a subject"
-        if not (email.text or email.html):
-            return "SendGrid wants a body"
         if not all(file.content for file in email.attachments):
             return "SendGrid takes no empty files"
         return super().refusal(email)
@@ -154,7 +159,7 @@ class SendGridProvider(HttpProvider):
             message["attachments"] = list(map(_attachment, email.attachments))
         if email.headers:
             message["headers"] = {k: mailbox.encoded_text(v) for k, v in email.headers}
-        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        body = orjson.dumps(message)
         return Call(self._url, self._headers, body, self._secrets)
 
     def accepted(self, answer: Answer) -> Accepted:
@@ -214,14 +219,8 @@ class SendGridProvider(HttpProvider):
         if not isinstance(batch, list):
             raise NotReadable("the body is not a list of events")
         records = [record for record in batch if isinstance(record, dict)]
-        events = [_event(record, request.received_at) for record in records]
-        return WebhookContent(
-            events=tuple(event for event in events if event is not None),
-            ignored=tuple(
-                str(record.get("event"))
-                for record, event in zip(records, events, strict=True)
-                if event is None
-            ),
+        return WebhookContent.of(
+            (word(record.get("event")), _event(record, request.received_at)) for record in records
         )
 
     def complaints(self, answer: Answer) -> tuple[Complaint, ...]:
@@ -293,20 +292,17 @@ def _public_key(setting: str) -> ec.EllipticCurvePublicKey | None:
 
 def _event(record: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:
     """One of SendGrid's events; None where it is not for us."""
-    name = str(record.get("event"))
-    why = str(record.get("type" if name == "bounce" else "reason") or "")
-    kind_of_bounce = str(record.get("bounce_classification") or "")
-    row = next(
-        (row for row in _EVENTS if all(map(re.fullmatch, row[:3], (name, why, kind_of_bounce)))),
-        None,
-    )
-    if row is None:
+    name = record.get("event")
+    why = record.get("type" if name == "bounce" else "reason")
+    found = meaning(_EVENTS, name, why, record.get("bounce_classification"))
+    if found is None:
         return None
-    *_, kind, bounce = row
+    kind, bounce = found
     recipient, at = record.get("email"), record.get("timestamp")
     message_id = text(record.get("sg_message_id"))
     return DeliveryEvent(
-        id=text(record.get("sg_event_id")) or f"{message_id} {name} {recipient} {at}",
+        id=text(record.get("sg_event_id"))
+        or " ".join(map(word, (message_id, name, recipient, at))),
         type=kind,
         occurred_at=moment(at) or now,
         recipient=address(recipient),

@@ -25,13 +25,16 @@ from providers.sns import Sns
 from providers.transport import Call
 from providers.types import Attachment, Bounce, DeliveryEvent, Email, EventType
 from providers.webhooks import (
+    EventRow,
     WebhookContent,
     WebhookRequest,
     WebhooksNotSetUp,
     address,
+    meaning,
     moment,
     one_line,
     text,
+    word,
 )
 
 #: What `Simple` takes as a header; anything else goes as `Raw`.
@@ -47,7 +50,7 @@ _SIMPLE_KIND_LENGTH = 78
 #: What an event is by its name, and by the types of a bounce or a complaint; the first row that
 #: fits counts. https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 _SUPPRESSED = "Suppressed|OnAccountSuppressionList|OnTenantSuppressionList|UnsubscribedRecipient"
-_EVENTS: tuple[tuple[str, str, str, EventType, Bounce | None], ...] = (
+_EVENTS: tuple[EventRow, ...] = (
     ("Send", ".*", ".*", EventType.ACCEPTED, None),
     ("Delivery", ".*", ".*", EventType.DELIVERED, None),
     ("DeliveryDelay", ".*", ".*", EventType.DEFERRED, None),
@@ -185,8 +188,7 @@ class SesProvider(HttpProvider):
         return Call(self._url, headers, body, (keys.secret_key, keys.token or ""))
 
     def message_id(self, answer: Answer) -> str | None:
-        found = answer.fields.get("MessageId")
-        return found if isinstance(found, str) and found else None
+        return text(answer.fields.get("MessageId"))
 
     @property
     def hears(self) -> bool:
@@ -204,7 +206,7 @@ class SesProvider(HttpProvider):
             told = None
         if not isinstance(told, dict):
             return WebhookContent(ignored=(notice.kind,))
-        name = str(told.get("eventType") or told.get("notificationType"))
+        name = word(told.get("eventType") or told.get("notificationType"))
         events = _events(name, told, notice.id, request.received_at)
         return WebhookContent(events, () if events else (name,))
 
@@ -291,13 +293,13 @@ def _events(
 ) -> tuple[DeliveryEvent, ...]:
     """What one of SES's events tells, recipient by recipient; nothing where it is not for us."""
     details = member(told, _DETAILS.get(name, name.lower()))
-    kinds = [str(member(details, key) or "") for key in _TYPES.get(name, ("", ""))]
+    kinds = [member(details, key) for key in _TYPES.get(name, ("", ""))]
     if name == "Subscription":
-        kinds[0] = str(_unsubscribed(details))
-    row = next((r for r in _EVENTS if all(map(re.fullmatch, r[:3], (name, *kinds)))), None)
-    if row is None:
+        kinds[0] = _unsubscribed(details)
+    found = meaning(_EVENTS, name, *kinds)
+    if found is None:
         return ()
-    *_, kind, bounce = row
+    kind, bounce = found
     mail = member(told, "mail")
     attempts = member(mail, "tags", "attempt_id")
     at = moment(member(details, "timestamp")) or moment(member(mail, "timestamp")) or now

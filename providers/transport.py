@@ -81,11 +81,17 @@ class Transport:
     def post(self, call: Call) -> Answer:
         """The answer as far as it came, its status at least; otherwise Unavailable or Unknown."""
         length = {"Content-Length": str(len(call.body))}
-        return self._exchange("POST", call, call.body, length, self._deadline)
+        return self._exchange("POST", call, call.body, length, self._deadline, "message")
 
     def get(self, call: Call, deadline: float) -> Answer:
         """The same for a GET, which has no body, within `deadline` seconds."""
-        return self._exchange("GET", call, None, {}, min(deadline, self._deadline))
+        return self._exchange("GET", call, None, {}, min(deadline, self._deadline), "request")
+
+    def ask(self, call: Call, deadline: float) -> Answer:
+        """The same for a question that is put by POST: it sends no message."""
+        length = {"Content-Length": str(len(call.body))}
+        seconds = min(deadline, self._deadline)
+        return self._exchange("POST", call, call.body, length, seconds, "request")
 
     def _exchange(
         self,
@@ -94,6 +100,7 @@ class Transport:
         body: bytes | None,
         framing: Mapping[str, str],
         deadline: float,
+        sent: str,
     ) -> Answer:
         # Built by hand: preparing costs as much as the rest of a send on a warm connection.
         request = requests.PreparedRequest()
@@ -109,7 +116,7 @@ class Transport:
             except (OSError, inner.HTTPError) as fault:
                 if exchange.status is not None:
                     return Answer(exchange.status, secrets=call.secrets)
-                raise _failure(fault, exchange, deadline, method) from fault
+                raise _failure(fault, exchange, deadline, sent) from fault
             with contextlib.closing(response):
                 content = _read(response)
             return Answer(response.status_code, response.headers, content, call.secrets)
@@ -119,7 +126,7 @@ class Transport:
         self._adapter.close()
 
 
-def _failure(fault: Exception, exchange: Exchange, deadline: float, method: str) -> ProviderFailure:
+def _failure(fault: Exception, exchange: Exchange, deadline: float, sent: str) -> ProviderFailure:
     cause: object = fault.args[0] if fault.args else None
     if isinstance(cause, inner.MaxRetryError):
         cause = cause.reason
@@ -136,7 +143,6 @@ def _failure(fault: Exception, exchange: Exchange, deadline: float, method: str)
         words = f"the deadline of {deadline:.3g} s passed"
     detail = _detail(cause)
     after = "after" if exchange.began or failure is Unknown else "before"
-    sent = "message" if method == "POST" else "request"
     return failure(f"{words}{detail}, {after} the {sent} was sent")
 
 

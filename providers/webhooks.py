@@ -1,14 +1,22 @@
 """Webhooks: what a provider is handed of a request, what it reads in it, and why it may not."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
+from typing import Self
 
-from providers.types import DeliveryEvent
+from providers.types import Bounce, DeliveryEvent, EventType
+
+EventRow = tuple[str, str, str, EventType, Bounce | None]
+"""One row of a provider's table of events: patterns for three of its words, each for the whole of
+it, and what an event with such words is."""
 
 _LONGEST_LINE = 300
+#: RFC 3463.
+_STATUS_CODE = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -42,6 +50,22 @@ class WebhookContent:
     ignored: tuple[str, ...] = ()
     token: str | None = None
     token_lasts: timedelta = timedelta(0)
+
+    @classmethod
+    def of(
+        cls,
+        told: Iterable[tuple[str, DeliveryEvent | None]],
+        token: str | None = None,
+        token_lasts: timedelta = timedelta(0),
+    ) -> Self:
+        """Out of the names of events and the events, None where one is not for us."""
+        pairs = tuple(told)
+        return cls(
+            tuple(event for _, event in pairs if event is not None),
+            tuple(name for name, event in pairs if event is None),
+            token,
+            token_lasts,
+        )
 
 
 class WebhookFault(Exception):
@@ -100,9 +124,29 @@ def moment(value: object) -> datetime | None:
     return found if _EARLIEST <= found <= _LATEST else None
 
 
+def meaning(rows: Iterable[EventRow], *words: object) -> tuple[EventType, Bounce | None] | None:
+    """What an event with these words is, by the first row that fits; None: it is not for us."""
+    said = tuple(map(word, words))
+    for *patterns, kind, bounce in rows:
+        if all(re.fullmatch(p, w, re.DOTALL) for p, w in zip(patterns, said, strict=True)):
+            return kind, bounce
+    return None
+
+
+def word(value: object) -> str:
+    """A text or a number as text; empty for whatever else there is."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
 def text(value: object) -> str | None:
     """A text that is one, and not empty."""
     return value if isinstance(value, str) and value else None
+
+
+def status_code(said: object) -> str | None:
+    """The enhanced status code in the words of a mail server."""
+    found = _STATUS_CODE.search(said) if isinstance(said, str) else None
+    return found[0] if found else None
 
 
 def address(value: object) -> str:

@@ -10,7 +10,8 @@ import structlog
 from config import Settings, SettingsError, simulated_signing_key, simulator_environment
 from simulator.credentials import Credentials
 from simulator.server import LOOPBACK, Simulator
-from simulator.signing import SigningKeys
+from simulator.signing import Signer, SigningKeys
+from simulator.switches import Provider
 from simulator.webhooks import Webhooks
 
 log = structlog.get_logger()
@@ -29,6 +30,7 @@ def main() -> int:
         port=settings.simulator_port,
         api_ports=settings.simulator_api_ports,
         webhooks=_webhooks(settings),
+        in_use=[provider for provider in Provider if provider in settings.providers],
     )
     try:
         asyncio.run(_serve(simulator, settings.host))
@@ -43,12 +45,11 @@ def _webhooks(settings: Settings) -> Webhooks | None:
     url, values = settings.simulated_webhooks_url, simulator_environment(settings)
     if url is None:
         return None
-    keys = SigningKeys(
-        mailgun=values["MAILGUN_WEBHOOK_SIGNING_KEY"].encode(),
-        sendgrid=simulated_signing_key(settings),
-        topic=values["SES_TOPIC_ARNS"],
-    )
-    return Webhooks(url, keys)
+    # A provider is given the public address, and signs that; how it gets there is another matter.
+    public_url = settings.public_url if settings.simulator_webhooks == "auto" else url
+    signing_key = simulated_signing_key(settings)
+    keys = SigningKeys.from_environment(values, signing_key, public_url)
+    return Webhooks(url, Signer(keys))
 
 
 async def _serve(simulator: Simulator, host: str) -> None:

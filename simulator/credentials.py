@@ -1,4 +1,4 @@
-"""What a client must know to be let in by the three APIs."""
+"""What a client must know to be let in by the APIs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +15,9 @@ class Credentials:
     aws_access_key_id: str
     aws_secret_access_key: str = field(repr=False)
     aws_region: str
+    postmark_server_token: str = field(repr=False)
+    resend_api_key: str = field(repr=False)
+    mandrill_api_key: str = field(repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -26,4 +29,7 @@ class Credentials:
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
             aws_region=environment["AWS_REGION"],
+            postmark_server_token=environment["POSTMARK_SERVER_TOKEN"],
+            resend_api_key=environment["RESEND_API_KEY"],
+            mandrill_api_key=environment["MANDRILL_API_KEY"],
         )

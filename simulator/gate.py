@@ -1,4 +1,4 @@
-"""Where a call to one of the three APIs meets its switch."""
+"""Where a call to one of the APIs meets its switch."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +8,11 @@ from simulator.api import Api, Refused
 from simulator.credentials import Credentials
 from simulator.http import Answer, Call, Fault, Reply
 from simulator.inbox import Inbox
+from simulator.mail import Fate
 from simulator.mailgun import Mailgun
+from simulator.mandrill import Mandrill
+from simulator.postmark import Postmark
+from simulator.resend import Resend
 from simulator.sendgrid import SendGrid
 from simulator.ses import Ses
 from simulator.switches import Mode, Provider, Switch, Switches
@@ -30,7 +34,7 @@ _ANSWERED_IN_OWN_WORDS = (
 
 
 class Gate:
-    """Takes calls for the three providers; what they accept goes to the inbox."""
+    """Takes calls for the providers; what they accept goes to the inbox."""
 
     def __init__(
         self,
@@ -39,7 +43,7 @@ class Gate:
         inbox: Inbox,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        apis = (Mailgun, SendGrid, Ses)
+        apis = (Mailgun, SendGrid, Ses, Postmark, Resend, Mandrill)
         self._apis: Mapping[Provider, Api] = {api.provider: api(credentials, clock) for api in apis}
         self._switches = switches
         self._inbox = inbox
@@ -67,19 +71,23 @@ class Gate:
         if mode is Mode.GARBAGE_200:
             return CAPTIVE_PORTAL
         if mode is Mode.UNAUTHORIZED:
-            return api.failure(mode, "", until)
+            return api.failure(mode, None, until)
         try:
             submission = api.submission(call, path)
         except Refused as refused:
             return refused.answer
         if mode in _ANSWERED_IN_OWN_WORDS:
-            return api.failure(mode, submission.sender, until)
+            return api.failure(mode, submission, until)
         if mode is Mode.TIMEOUT_BEFORE_ACCEPT:
             return Fault.SILENCE
         if submission.bad_recipient:
             return submission.bad_recipient
+        if mode is Mode.ACCEPT_AND_DROP:
+            return submission.success
         for mail in submission.mails:
-            self._inbox.add(mail, len(call.body))
+            fate = Fate.BLOCK if mode is Mode.ACCEPT_AND_BLOCK else None
+            self._inbox.add(replace(mail, fate=fate) if fate else mail, len(call.body))
+        submission.taken(switch.seconds if mode is Mode.SLOW else 0.0)
         if mode is Mode.TIMEOUT_AFTER_ACCEPT:
             return Fault.SILENCE
         if mode is Mode.RESET_AFTER_ACCEPT:

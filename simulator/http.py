@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 import httptools
 
-# The largest request that any of the three takes is SES's 40 MB message, in base64 and in JSON.
+# The largest request that any of the providers takes is SES's 40 MB message, in base64 and in JSON.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}

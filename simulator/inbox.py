@@ -68,7 +68,7 @@ class Ledger:
 
 
 class Inbox:
-    """What the three providers accepted; `on_mail` hears of each mail."""
+    """What the providers accepted; `on_mail` hears of each mail."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

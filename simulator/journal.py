@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from simulator.mail import Mail
+from simulator.mail import Fate, Mail, fate_of
 from simulator.switches import Provider
 
 KEPT_RECORDS = 20_000
@@ -14,17 +14,26 @@ DELIVERY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mail without its content; `number` counts up by one, `accepted_at` is in Unix seconds."""
+    """A mail without its content; `number` counts up by one, `accepted_at` is in Unix seconds.
+
+    `to` are those among the recipients who stand in To.
+    """
 
     number: int
     accepted_at: float
     provider: Provider
     message_id: str
     sender: str
+    to: tuple[str, ...]
     recipients: tuple[str, ...]
     subject: str
     tags: tuple[str, ...]
     variables: dict[str, str]
+    fate: Fate | None = None
+
+    def fate_of(self, recipient: str) -> Fate:
+        """What becomes of the mail with one of them."""
+        return self.fate or fate_of(recipient)
 
 
 @dataclass(slots=True)
@@ -42,10 +51,12 @@ class Journal:
             mail.provider,
             mail.provider_message_id,
             mail.sender.email,
+            tuple(one.email for one in mail.to),
             tuple(one.email for one in mail.to + mail.cc + mail.bcc),
             mail.subject,
             mail.tags,
             mail.variables,
+            mail.fate,
         )
         self._records.append(record)
         return record

@@ -40,11 +40,15 @@ class Fate(StrEnum):
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
     DEFER = "defer"
+    BLOCK = "block"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """One accepted mail; `variables` are what the provider gives back in its webhooks."""
+    """One accepted mail; `variables` are what the provider gives back in its webhooks.
+
+    `fate` is that of everybody, where it does not hang on the recipient.
+    """
 
     provider: Provider
     provider_message_id: str
@@ -60,6 +64,7 @@ class Mail:
     attachments: tuple[Attachment, ...] = ()
     tags: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
+    fate: Fate | None = None
 
     @property
     def attempt_id(self) -> str | None:
@@ -70,7 +75,7 @@ class Mail:
         """Kind of recipient, mailbox and fate, To before Cc before Bcc."""
         for kind, mailboxes in (("to", self.to), ("cc", self.cc), ("bcc", self.bcc)):
             for mailbox in mailboxes:
-                yield kind, mailbox, fate_of(mailbox.email)
+                yield kind, mailbox, self.fate or fate_of(mailbox.email)
 
 
 _MAGIC = {fate.value: fate for fate in Fate}

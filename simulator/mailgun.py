@@ -101,7 +101,7 @@ class Mailgun(Api):
             return _message(404, f"Domain not found: {domain}")
         return None
 
-    def failure(self, mode: Mode, sender: str, until: float) -> Answer:
+    def failure(self, mode: Mode, submission: Submission | None, until: float) -> Answer:
         if mode is Mode.RATE_LIMIT:
             seconds = max(1, round(until - self._clock()))
             text = "account-requests-per-sec limit exceeded, try again after"

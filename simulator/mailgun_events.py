@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from simulator.http import Call
 from simulator.journal import DELIVERY, Journal, Record
-from simulator.mail import Fate, fate_of
+from simulator.mail import Fate
 from simulator.switches import Provider
 
 MOST_ITEMS = 300
@@ -27,6 +27,9 @@ _OUTCOMES: dict[Fate, tuple[dict[str, str], ...]] = {
     ),
     Fate.BOUNCE: (
         {"event": "failed", "severity": "permanent", "reason": "bounce", "log-level": "error"},
+    ),
+    Fate.BLOCK: (
+        {"event": "failed", "severity": "permanent", "reason": "espblock", "log-level": "error"},
     ),
     Fate.DEFER: (
         {"event": "failed", "severity": "temporary", "reason": "generic", "log-level": "warn"},
@@ -134,7 +137,7 @@ def _events_of(record: Record, recipients: set[str] | None) -> Iterator[_Event]:
         if recipients is not None and recipient.lower() not in recipients:
             continue
         yield _Event(record.accepted_at, record, recipient, _ACCEPTED)
-        for outcome in _OUTCOMES[fate_of(recipient)]:
+        for outcome in _OUTCOMES[record.fate_of(recipient)]:
             yield _Event(record.accepted_at + DELIVERY, record, recipient, outcome)
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote
@@ -16,7 +16,14 @@ from simulator.mail import Mail
 from simulator.switches import LONGEST_SECONDS, MEANINGS, Mode, Provider, Switch, Switches
 from simulator.webhooks import Webhooks, changed
 
-TITLES = {Provider.MAILGUN: "Mailgun", Provider.SENDGRID: "SendGrid", Provider.SES: "Amazon SES"}
+TITLES = {
+    Provider.MAILGUN: "Mailgun",
+    Provider.SENDGRID: "SendGrid",
+    Provider.SES: "Amazon SES",
+    Provider.POSTMARK: "Postmark",
+    Provider.RESEND: "Resend",
+    Provider.MANDRILL: "Mandrill",
+}
 
 _HERE = Path(__file__).parent
 _STATIC = {
@@ -47,7 +54,10 @@ _MAIL_POLICY = (
 
 
 class Pages:
-    """What a person sees with a browser."""
+    """What a person sees with a browser.
+
+    Of the switches, those of the providers that are `in_use` or were called all the same.
+    """
 
     def __init__(
         self,
@@ -55,8 +65,10 @@ class Pages:
         inbox: Inbox,
         credentials: Credentials,
         webhooks: Webhooks | None = None,
+        in_use: Collection[Provider] = tuple(Provider),
     ) -> None:
         self._webhooks = webhooks
+        self._in_use = in_use
         self._switches = switches
         self._inbox = inbox
         self._credentials = credentials
@@ -107,7 +119,7 @@ class Pages:
             older=entries[_PAGE_SIZE - 1].id if len(entries) > _PAGE_SIZE else None,
             start=start,
             kept=len(self._inbox),
-            switches={provider: self._switches[provider] for provider in Provider},
+            switches={name: self._switches[name] for name in Provider if self._is_of_use(name)},
             counts=self._inbox.counts,
             examples={name: self._example(name, base_url) for name in Provider},
             credentials=self._credentials,
@@ -193,6 +205,9 @@ class Pages:
     def _clear(self, _call: Call, _match: re.Match[str]) -> Answer:
         self._inbox.clear()
         return _see_other("/#inbox")
+
+    def _is_of_use(self, provider: Provider) -> bool:
+        return provider in self._in_use or self._inbox.counts[provider].calls > 0
 
     def _example(self, provider: Provider, base_url: str) -> str:
         template = self._environment.get_template(f"examples/{provider}.txt")

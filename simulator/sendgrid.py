@@ -9,9 +9,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-import orjson
-
-from simulator.api import Api, Refused, Submission, json_answer
+from simulator.api import Api, Refused, Submission, json_answer, json_object
 from simulator.credentials import Credentials
 from simulator.http import Answer, Call
 from simulator.journal import Journal
@@ -67,11 +65,8 @@ class SendGrid(Api):
             raise Refused(_error(415, "Content-Type should be application/json."))
         if len(call.body) > MESSAGE_BYTES:
             raise Refused(_error(413, "Payload too large"))
-        try:
-            body = orjson.loads(call.body)
-        except orjson.JSONDecodeError:
-            body = None
-        if not isinstance(body, dict):
+        body = json_object(call)
+        if body is None:
             raise Refused(_errors(400, [BAD_REQUEST]))
         if found := faults(body, self._clock()):
             raise Refused(_errors(400, found))
@@ -103,7 +98,7 @@ class SendGrid(Api):
             return UNAUTHORIZED
         return None
 
-    def failure(self, mode: Mode, sender: str, until: float) -> Answer:
+    def failure(self, mode: Mode, submission: Submission | None, until: float) -> Answer:
         if mode is Mode.RATE_LIMIT:
             return _error(
                 429,

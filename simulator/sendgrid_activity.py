@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from simulator.journal import DELIVERY, Journal, Record
-from simulator.mail import Fate, fate_of
+from simulator.mail import Fate
 from simulator.switches import Provider
 
 MOST_MESSAGES = 1_000
@@ -23,6 +23,7 @@ _CLAUSE = re.compile(
 _STATUSES = {
     Fate.DEFER: "processed",
     Fate.BOUNCE: "not_delivered",
+    Fate.BLOCK: "not_delivered",
     Fate.DELIVERED: "delivered",
     Fate.COMPLAINT: "delivered",
 }
@@ -102,7 +103,7 @@ def _messages_of(record: Record, until: float) -> Iterator[dict[str, Any]]:
             "msg_id": f"{record.message_id}.recvd-{record.number:x}-{place}.0",
             "subject": record.subject,
             "to_email": recipient,
-            "status": _STATUSES[fate_of(recipient)] if decided else "processed",
+            "status": _STATUSES[record.fate_of(recipient)] if decided else "processed",
             "opens_count": 0,
             "clicks_count": 0,
             "last_event_time": _time(record.accepted_at + (DELIVERY if decided else 0)),

@@ -1,7 +1,7 @@
 """The simulator put together: one port with everything, and one for each provider where wanted."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 import structlog
@@ -23,7 +23,10 @@ log = structlog.get_logger()
 
 
 class Simulator:
-    """`open` and `close` are called within the event loop that serves it."""
+    """`open` and `close` are called within the event loop that serves it.
+
+    All providers are played; the page has the switches of those `in_use`.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Simulator:
         api_ports: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.time,
         webhooks: Webhooks | None = None,
+        in_use: Collection[Provider] = tuple(Provider),
     ) -> None:
         self.inbox = Inbox(clock)
         self._webhooks = webhooks
@@ -45,7 +49,7 @@ class Simulator:
             gate,
             self.switches,
             Control(self.switches, self.inbox, webhooks),
-            Pages(self.switches, self.inbox, credentials, webhooks),
+            Pages(self.switches, self.inbox, credentials, webhooks, in_use),
             webhooks,
         )
         self._shared = Listener(shared, host, port)
@@ -117,7 +121,7 @@ class _OwnPort:
 
 
 class _SharedPort:
-    """The three APIs, the page, the control and what SNS has for those who get its webhooks."""
+    """The APIs, the page, the control and what SNS has for those who get its webhooks."""
 
     def __init__(
         self,

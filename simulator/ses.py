@@ -1,12 +1,9 @@
 """Amazon SES v2: `POST /v2/email/outbound-emails`."""
 
-import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import orjson
-
-from simulator.api import Api, Refused, Submission, json_answer
+from simulator.api import Api, Refused, Submission, json_answer, json_object, new_uuid
 from simulator.credentials import Credentials
 from simulator.http import Answer, Call
 from simulator.mail import Mail, Mailbox, is_refused
@@ -32,14 +29,9 @@ MESSAGE_BYTES = 54 * 1024 * 1024
 _REGION_NUMBERS = {"us-east-1": "0100", "us-west-2": "0101", "eu-west-1": "0102"}
 
 
-def _uuid() -> str:
-    digits = os.urandom(16).hex()
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-
-
 def _error(status: int, kind: str, message: str) -> Answer:
     return json_answer(
-        status, {"message": message}, ("x-amzn-RequestId", _uuid()), ("x-amzn-ErrorType", kind)
+        status, {"message": message}, ("x-amzn-RequestId", new_uuid()), ("x-amzn-ErrorType", kind)
     )
 
 
@@ -66,21 +58,19 @@ class Ses(Api):
             raise Refused(_error(405, "MethodNotAllowedException", "Method not allowed"))
         if len(call.body) > MESSAGE_BYTES:
             raise Refused(_error(413, "RequestEntityTooLarge", "Request is too large"))
+        body = json_object(call)
         try:
-            body = orjson.loads(call.body)
-        except orjson.JSONDecodeError:
-            body = None
-        try:
-            if not isinstance(body, dict):
+            if body is None:
                 raise BadRequest("The body is not a JSON object", "SerializationException")
             return self._accepted(body)
         except BadRequest as bad:
             raise Refused(_error(bad.status, bad.kind, bad.message)) from None
 
-    def failure(self, mode: Mode, sender: str, until: float) -> Answer:
+    def failure(self, mode: Mode, submission: Submission | None, until: float) -> Answer:
         if mode is Mode.RATE_LIMIT:
             return _error(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
         if mode is Mode.UNVERIFIED_SENDER:
+            sender = submission.sender if submission else ""
             return _error(
                 400,
                 "MessageRejected",
@@ -129,7 +119,7 @@ class Ses(Api):
         return Submission(
             mails=(mail,),
             sender=sender.email,
-            success=json_answer(200, {"MessageId": message_id}, ("x-amzn-RequestId", _uuid())),
+            success=json_answer(200, {"MessageId": message_id}, ("x-amzn-RequestId", new_uuid())),
             bad_recipient=_error(400, "BadRequestException", "Illegal address")
             if refused
             else None,
@@ -138,7 +128,7 @@ class Ses(Api):
     def _message_id(self) -> str:
         moment = int(self._clock() * 1000)
         prefix = _REGION_NUMBERS.get(self._region, "0107")
-        return f"{prefix}{moment:012x}-{_uuid()}-000000"
+        return f"{prefix}{moment:012x}-{new_uuid()}-000000"
 
 
 def _content(content: dict[str, Any]) -> Content:

@@ -11,6 +11,9 @@ class Provider(StrEnum):
     MAILGUN = "mailgun"
     SENDGRID = "sendgrid"
     SES = "ses"
+    POSTMARK = "postmark"
+    RESEND = "resend"
+    MANDRILL = "mandrill"
 
 
 class Mode(StrEnum):
@@ -28,6 +31,8 @@ class Mode(StrEnum):
     TIMEOUT_AFTER_ACCEPT = "timeout-after-accept"
     RESET_AFTER_ACCEPT = "reset-after-accept"
     GARBAGE_200 = "garbage-200"
+    ACCEPT_AND_DROP = "accept-and-drop"
+    ACCEPT_AND_BLOCK = "accept-and-block"
 
 
 MEANINGS: Mapping[Mode, str] = {
@@ -43,6 +48,8 @@ MEANINGS: Mapping[Mode, str] = {
     Mode.TIMEOUT_AFTER_ACCEPT: "takes the mail and never answers",
     Mode.RESET_AFTER_ACCEPT: "takes the mail and cuts the connection",
     Mode.GARBAGE_200: "somebody else answers: the login page of a hotel's network",
+    Mode.ACCEPT_AND_DROP: "says that it takes mail, and does nothing with it",
+    Mode.ACCEPT_AND_BLOCK: "takes mail, and tells later that nobody would have it from there",
 }
 
 LONGEST_SECONDS = 600.0

@@ -1,4 +1,4 @@
-"""What the three providers tell of a mail, in their own words: what, and how long after it came."""
+"""What the providers tell of a mail, in their own words: what, and how long after it came."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from simulator.journal import DELIVERY, Record
-from simulator.mail import Fate, fate_of
+from simulator.mail import Fate
 from simulator.mailgun_events import items
 
 Told = tuple[float, dict[str, Any]]
@@ -15,12 +15,14 @@ Told = tuple[float, dict[str, Any]]
 
 _FAILED = {"code": 550, "message": "5.1.1 no such user", "description": ""}
 _LATER = {"code": 451, "message": "4.7.1 try again later", "description": ""}
+_BLOCKED = {"code": 550, "message": "5.7.1 listed at bl.example", "description": ""}
+_STATUSES = {"bounce": _FAILED, "generic": _LATER, "espblock": _BLOCKED}
 
 
 def mailgun(record: Record) -> Iterator[Told]:
     """The `event-data` of each webhook."""
     for item in items(record):
-        status = {"permanent": _FAILED, "temporary": _LATER}.get(item.get("severity", ""))
+        status = _STATUSES.get(item.get("reason", ""))
         told = item if status is None else {**item, "delivery-status": status}
         yield item["timestamp"] - record.accepted_at, told
 
@@ -35,7 +37,7 @@ def sendgrid(record: Record) -> Iterator[Told]:
             "smtp-id": f"<{record.message_id}@ismtpd0006.sendgrid.net>",
             "category": list(record.tags),
         }
-        for number, (after, event) in enumerate(_sendgrid_events(fate_of(recipient))):
+        for number, (after, event) in enumerate(_sendgrid_events(record.fate_of(recipient))):
             named = f"{record.message_id} {recipient} {number}".encode()
             yield (
                 after,
@@ -61,6 +63,9 @@ def _sendgrid_events(fate: Fate) -> Iterator[Told]:
                 "bounce_classification": "Invalid Address",
             },
         )
+    elif fate is Fate.BLOCK:
+        blocked = {"status": "5.7.1", "reason": "550 5.7.1 listed at bl.example"}
+        yield DELIVERY, {"event": "bounce", "type": "blocked", **blocked}
     elif fate is Fate.DEFER:
         for attempt in (1, 2):
             response = "451 4.7.1 try again later"
@@ -85,7 +90,7 @@ def ses(record: Record) -> Iterator[Told]:
         "tags": {name: [value] for name, value in record.variables.items()},
     }
     yield 0.0, {"eventType": "Send", "mail": mail, "send": {}}
-    for fate, group in groupby(sorted(record.recipients, key=fate_of), key=fate_of):
+    for fate, group in groupby(sorted(record.recipients, key=record.fate_of), key=record.fate_of):
         recipients = list(group)
         for after, name, key, details in _ses_events(fate, recipients):
             stamped = {**details, "timestamp": iso(record.accepted_at + after)}
@@ -103,6 +108,11 @@ def _ses_events(
         }
         bounced = [{"emailAddress": email, **about} for email in recipients]
         kind = {"bounceType": "Permanent", "bounceSubType": "General"}
+        yield DELIVERY, "Bounce", "bounce", {**kind, "bouncedRecipients": bounced}
+    elif fate is Fate.BLOCK:
+        about = {"status": "5.7.1", "diagnosticCode": "smtp; 550 5.7.1 listed at bl.example"}
+        bounced = [{"emailAddress": email, **about} for email in recipients]
+        kind = {"bounceType": "Transient", "bounceSubType": "ContentRejected"}
         yield DELIVERY, "Bounce", "bounce", {**kind, "bouncedRecipients": bounced}
     elif fate is Fate.DEFER:
         about = {"status": "4.4.1", "diagnosticCode": "smtp; 421 4.4.1 cannot connect"}

@@ -7,19 +7,20 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import count
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import structlog
 
 from simulator.http import Answer, Call
 from simulator.journal import Record
-from simulator.signing import Signed, Signer, SigningKeys
+from simulator.signing import Signed, Signer
 from simulator.switches import LONGEST_SECONDS, Provider
-from simulator.webhook_bodies import mailgun, sendgrid, ses
+from simulator.telling import TELLINGS
+from simulator.webhook_connection import WebhookConnection
 
 log = structlog.get_logger()
 
@@ -28,7 +29,6 @@ _RETRIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0)
 _MOST_PENDING = 200_000
 _SENDERS = 4
 _BATCH = 100
-_TIMEOUT = 15.0
 _ASK_EVERY = 1.0
 
 
@@ -72,17 +72,18 @@ class _Due:
     event: dict[str, Any] = field(compare=False)
     genuine: bool = field(compare=False, default=True)
     request: Signed | None = field(compare=False, default=None)
+    events: int = field(compare=False, default=1)
     tries: int = field(compare=False, default=0)
 
 
 class Webhooks:
     """Tells the receiver at `url` what becomes of mails."""
 
-    def __init__(self, url: str, keys: SigningKeys, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, signer: Signer, clock: Callable[[], float] = time.time) -> None:
         self.troubles = Troubles()
         self.counts: Counter[str] = Counter()
         self._url = url
-        self._signer = Signer(keys)
+        self._signer = signer
         self._clock = clock
         self._random = random.Random(0)  # noqa: S311
         self._pending: list[_Due] = []
@@ -90,6 +91,7 @@ class Webhooks:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way = 0
+        self._topic_in_use = asyncio.Event()
         self._subscription = os.urandom(16).hex()
         self.confirmed = False
 
@@ -108,14 +110,17 @@ class Webhooks:
         troubles = self.troubles
         if not troubles.on:
             return
-        for after, event in _TELL[record.provider](record):
+        if record.provider is Provider.SES:
+            self._topic_in_use.set()
+        telling = TELLINGS[record.provider]
+        for after, event in telling.tell(record):
             due = record.accepted_at + after + troubles.delay
             self._plan(due + self._random.random() * troubles.spread, record.provider, event)
             if self._random.random() < troubles.duplicates:
                 late = self._random.random() * (troubles.spread + 0.5)
                 self._plan(due + late, record.provider, event)
             if self._random.random() < troubles.forged:
-                forged = _FORGE[record.provider](event)
+                forged = telling.forge(event)
                 self._plan(due, record.provider, forged, genuine=False)
 
     def answer(self, call: Call) -> Answer | None:
@@ -154,7 +159,7 @@ class Webhooks:
         self._changed.set()
 
     async def _send_all(self) -> None:
-        connection = _Connection(self._url)
+        connection = WebhookConnection(self._url)
         try:
             while True:
                 batch = await self._next()
@@ -167,7 +172,7 @@ class Webhooks:
             connection.close()
 
     async def _next(self) -> list[_Due]:
-        """What is sent next, in one request: SendGrid has batches."""
+        """What is sent next, in one request: some have batches."""
         while True:
             now = self._clock()
             if self._pending and self._pending[0].at <= now:
@@ -189,41 +194,39 @@ class Webhooks:
         following = self._pending[0] if self._pending else None
         return (
             following is not None
-            and first.provider is Provider.SENDGRID is following.provider
+            and TELLINGS[first.provider].batches
+            and following.provider is first.provider
             and following.at <= now
             and following.request is None
             and following.genuine == first.genuine
         )
 
-    async def _send(self, batch: list[_Due], connection: "_Connection") -> None:
+    async def _send(self, batch: list[_Due], connection: WebhookConnection) -> None:
         first, now = batch[0], self._clock()
         request = first.request
         if request is None:
-            request = self._signed(batch, now)
+            events = [one.event for one in batch]
+            request = self._signer.signed(first.provider, events, now, first.genuine)
         status = await connection.post(f"/webhooks/{first.provider}", request)
         kind = "genuine" if first.genuine else "forged"
+        told = sum(due.events for due in batch)
         if 200 <= status < 300:
-            self.counts[f"{kind}_taken"] += len(batch)
-        elif not first.genuine or _gives_up(first.provider, status):
-            self.counts[f"{kind}_refused"] += len(batch)
+            self.counts[f"{kind}_taken"] += told
+        elif not first.genuine or TELLINGS[first.provider].gives_up(status):
+            self.counts[f"{kind}_refused"] += told
         elif first.tries < len(_RETRIES):
             self.counts["retried"] += 1
             at = now + _RETRIES[first.tries]
             again = _Due(at, next(self._numbers), first.provider, first.event, True, request)
-            again.tries = first.tries + 1
+            again.events, again.tries = told, first.tries + 1
             heapq.heappush(self._pending, again)
         else:
-            self.counts["given_up"] += 1
-
-    def _signed(self, batch: list[_Due], now: float) -> Signed:
-        genuine = batch[0].genuine
-        if batch[0].provider is Provider.SENDGRID:
-            return self._signer.sendgrid([one.event for one in batch], now, genuine)
-        sign = self._signer.mailgun if batch[0].provider is Provider.MAILGUN else self._signer.ses
-        return sign(batch[0].event, now, genuine)
+            self.counts["given_up"] += told
 
     async def _ask_for_confirmation(self) -> None:
-        connection = _Connection(self._url)
+        # Who never has a mail from SES knows nothing of its topic.
+        await self._topic_in_use.wait()
+        connection = WebhookConnection(self._url)
         try:
             while not self.confirmed:
                 question = self._signer.confirmation(self._subscription, self._clock())
@@ -231,76 +234,3 @@ class Webhooks:
                 await asyncio.sleep(_ASK_EVERY)
         finally:
             connection.close()
-
-
-class _Connection:
-    """One connection to the receiver, opened again when it is lost."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
-        self._path = parts.path
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def post(self, path: str, request: Signed) -> int:
-        """The status of the answer; 0 where none came."""
-        try:
-            return await asyncio.wait_for(self._post(path, request), _TIMEOUT)
-        except (OSError, EOFError, ValueError, TimeoutError):
-            self.close()
-            return 0
-
-    async def _post(self, path: str, request: Signed) -> int:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
-        reader, writer = self._streams
-        head = [
-            f"POST {self._path}{path} HTTP/1.1",
-            f"Host: {self._host}:{self._port}",
-            f"Content-Length: {len(request.body)}",
-            "User-Agent: simulator",
-            *(f"{name}: {value}" for name, value in request.headers),
-        ]
-        writer.write("\r\n".join([*head, "", ""]).encode("latin-1") + request.body)
-        await writer.drain()
-        answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        names = (line.partition(":") for line in answer[1:])
-        headers = {name.strip().lower(): value.strip() for name, _, value in names}
-        await reader.readexactly(int(headers.get("content-length", 0)))
-        if headers.get("connection", "").lower() == "close":
-            self.close()
-        return int(answer[0].split(" ")[1])
-
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
-
-
-def _gives_up(provider: Provider, status: int) -> bool:
-    """Whether the provider takes the answer for its last one."""
-    if provider is Provider.MAILGUN:
-        return status == 406
-    return provider is Provider.SES and 400 <= status < 500 and status != 429
-
-
-def _forged_mailgun(event: dict[str, Any]) -> dict[str, Any]:
-    return {**event, "event": "complained", "id": os.urandom(8).hex()}
-
-
-def _forged_sendgrid(event: dict[str, Any]) -> dict[str, Any]:
-    return {**event, "event": "spamreport", "sg_event_id": os.urandom(8).hex()}
-
-
-def _forged_ses(event: dict[str, Any]) -> dict[str, Any]:
-    everybody = [{"emailAddress": email} for email in event["mail"]["destination"]]
-    complaint = {"complainedRecipients": everybody, "timestamp": event["mail"]["timestamp"]}
-    return {"eventType": "Complaint", "mail": event["mail"], "complaint": complaint}
-
-
-_TELL = {Provider.MAILGUN: mailgun, Provider.SENDGRID: sendgrid, Provider.SES: ses}
-_FORGE: Mapping[Provider, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    Provider.MAILGUN: _forged_mailgun,
-    Provider.SENDGRID: _forged_sendgrid,
-    Provider.SES: _forged_ses,
-}

@@ -56,9 +56,8 @@ def message(now, *to: str, key: str = "shop", **changes) -> Message:
         providers=(),
         on_unknown="failover",
     )
-    envelope = replace(
-        envelope, **{n: changes.pop(n) for n in ("providers", "on_unknown") if n in changes}
-    )
+    asked_for = ("providers", "on_unknown", "failover_on_block", "override_suppression", "track")
+    envelope = replace(envelope, **{n: changes.pop(n) for n in asked_for if n in changes})
     return replace(
         Message(
             id=new_message_id(to_ms(now)),

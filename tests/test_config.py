@@ -1,9 +1,12 @@
+import base64
 import dataclasses
+import re
 import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -242,6 +245,12 @@ def test_a_public_url_loses_its_last_slash():
     assert Settings.from_env(environment).public_url == "https://mail.example.com"
 
 
+@pytest.mark.parametrize("path", ["/mail", "/mail/", "/a/b", "/."])
+def test_a_public_url_with_a_path_is_refused(path):
+    with pytest.raises(SettingsError, match="PUBLIC_URL: must have no path, and has '/"):
+        Settings.from_env({**REMOTE, "PUBLIC_URL": f"https://host.example.com{path}"})
+
+
 def test_the_first_start_makes_a_key_and_a_secret_that_only_their_owner_reads(tmp_path):
     first = Settings.from_env({"DATA_DIR": str(tmp_path / "new")})
     assert first.embedded_store
@@ -326,12 +335,20 @@ def test_the_simulators_credentials_look_real_and_hang_on_the_secret_key():
     values = simulator_environment(settings)
     assert values == simulator_environment(Settings.from_env(REMOTE))
     other = simulator_environment(dataclasses.replace(settings, secret_key=b"another"))
-    for name in ("MAILGUN_API_KEY", "SENDGRID_API_KEY", "AWS_ACCESS_KEY_ID"):
-        assert values[name] != other[name]
+    same = {name for name, value in values.items() if other[name] == value}
+    assert not any(
+        re.search("KEY|TOKEN$|SECRET|CREDENTIALS", name) for name in same - {"AWS_SESSION_TOKEN"}
+    )
     assert len(values["MAILGUN_API_KEY"]) == len("key-") + 32
     assert [len(part) for part in values["SENDGRID_API_KEY"].split(".")] == [2, 22, 43]
     assert len(values["AWS_ACCESS_KEY_ID"]) == 20
     assert len(values["AWS_SECRET_ACCESS_KEY"]) == 40
+    assert UUID(values["POSTMARK_SERVER_TOKEN"]).version == 4
+    assert len(values["RESEND_API_KEY"]) == len("re_") + 32
+    assert len(values["MANDRILL_API_KEY"]) == len("md-") + 22
+    assert len(base64.b64decode(values["RESEND_WEBHOOK_SECRET"].removeprefix("whsec_"))) == 24
+    user, password = values["POSTMARK_WEBHOOK_CREDENTIALS"].split(":")
+    assert (user, len(password)) == ("postmark", 32)
 
 
 def test_the_simulators_base_urls_follow_its_ports():
@@ -339,6 +356,7 @@ def test_the_simulators_base_urls_follow_its_ports():
     values = simulator_environment(Settings.from_env(environment))
     assert values["MAILGUN_BASE_URL"] == "http://127.0.0.1:9000/mailgun"
     assert values["SES_BASE_URL"] == "http://127.0.0.1:9003/ses"
+    assert values["RESEND_BASE_URL"] == "http://127.0.0.1:9000/resend"
 
 
 def test_a_quota_has_a_rate_a_day_or_both():

@@ -38,7 +38,9 @@ def test_the_settings_are_those_of_the_program():
     }
 
 
-@pytest.mark.parametrize("provider", ["mailgun", "sendgrid", "ses", "smtp"])
+@pytest.mark.parametrize(
+    "provider", ["mailgun", "mandrill", "postmark", "resend", "sendgrid", "ses", "smtp"]
+)
 def test_the_settings_of_a_provider_are_those_it_declares(provider):
     (row,) = [row for row in CELLS if row[0] == f"`{provider}`"]
     assert set(re.findall(r"`([A-Z_]+)`", row[1])) == {s.name for s in load(provider).settings}

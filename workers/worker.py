@@ -23,6 +23,7 @@ from app.core.queue import QUEUES
 from app.core.scripting import StoreUnavailable
 from app.core.store import Claim
 from app.services import WorkerServices
+from workers.callbacks import CallbackLoop
 from workers.own_thread import OwnThread
 from workers.slots import Slots
 
@@ -34,6 +35,7 @@ _DUE_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 30.0
 _SUSPENSION_SECONDS = 2.0
 _EVENTS_SECONDS = 0.25
+_CALLBACKS_SECONDS = 0.25
 _POLL_SECONDS = 60.0
 
 
@@ -102,11 +104,14 @@ class MailWorker(BaseWorker):
                 ("due", min(_DUE_SECONDS, interval), self._services.sweeper.ring_due),
                 ("sweeper", interval, self._sweep),
                 ("events", _EVENTS_SECONDS, self._apply_events),
+                ("callbacks", _CALLBACKS_SECONDS, self._tell_applications),
                 ("poll", _POLL_SECONDS, self._services.event_poll.work),
                 ("rq", _HEARTBEAT_SECONDS, self._tell_rq),
                 ("suspension", _SUSPENSION_SECONDS, self._look_for_suspension),
             )
         ]
+        callbacks = CallbackLoop(self._services.callbacks, self._stop)
+        loops.append(threading.Thread(target=callbacks.run, name="callback-lanes"))
         slots = [
             threading.Thread(target=self._deliver_all, name=f"deliver-{number}")
             for number in range(self._concurrency)
@@ -155,7 +160,7 @@ class MailWorker(BaseWorker):
             )
             with self._changed:
                 self._slots.fill(claim.message.priority for claim in claims)
-            for claim in claims:
+            for claim in self._services.delivery.looked_up(claims):
                 self._claims.put(claim)
             if not rings and room.bulk:
                 store.wait_for_ring(_WAIT_SECONDS)
@@ -204,6 +209,10 @@ class MailWorker(BaseWorker):
 
     def _apply_events(self) -> None:
         while self._services.events.work() and not self._stop.asked:
+            pass
+
+    def _tell_applications(self) -> None:
+        while self._services.callback_feed.work() and not self._stop.asked:
             pass
 
     def _look_for_suspension(self) -> None:

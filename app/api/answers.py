@@ -5,6 +5,7 @@ from marshmallow import Schema, fields, validate
 from app.api.fields import Moment, TextPairs
 from app.core.breaker import BreakerState
 from app.core.models import Finding, MessageState, Outcome, Priority, RecipientState, Source
+from app.core.track_record import Impression
 from providers.types import Bounce, EventType
 
 
@@ -41,6 +42,13 @@ class EngagementStatus(Schema):
     last_at = Moment(required=True)
 
 
+class TrackAnswer(Schema):
+    """What of a message is tracked."""
+
+    opens = fields.Boolean(required=True)
+    clicks = fields.Boolean(required=True)
+
+
 class RecipientStatus(Schema):
     """What became of a message for one recipient.
 
@@ -56,12 +64,13 @@ class RecipientStatus(Schema):
     code = fields.String(required=True, allow_none=True)
     opened = fields.Nested(EngagementStatus, required=True, allow_none=True)
     clicked = fields.Nested(EngagementStatus, required=True, allow_none=True)
+    unsubscribed_at = Moment(required=True, allow_none=True)
 
 
 class EventStatus(Schema):
-    """What a provider reported; `recipient` is empty where it did not say whose it was.
+    """What a provider reported, or `steadpost` saw; `recipient` is empty where nobody knows whose.
 
-    `automatic` marks what a machine opened or clicked, where the provider can tell.
+    `automatic` marks what a machine opened or clicked, where that can be told.
     """
 
     type = fields.Enum(EventType, by_value=fields.String, required=True)
@@ -109,7 +118,10 @@ class AttemptStatus(Schema):
 
 
 class Status(Schema):
-    """What became of a message, recipient by recipient, and why."""
+    """What became of a message, recipient by recipient, and why.
+
+    Its own `opened` and `clicked` are of those of several recipients who cannot be told apart.
+    """
 
     id = fields.String(required=True)
     status = fields.Enum(MessageState, by_value=fields.String, required=True, attribute="state")
@@ -121,6 +133,8 @@ class Status(Schema):
     send_at = Moment(required=True, allow_none=True)
     next_attempt_at = Moment(required=True, allow_none=True)
     possible_duplicate = fields.Boolean(required=True)
+    opened = fields.Nested(EngagementStatus, required=True, allow_none=True)
+    clicked = fields.Nested(EngagementStatus, required=True, allow_none=True)
     recipients = fields.List(fields.Nested(RecipientStatus), required=True)
     attempts = fields.List(fields.Nested(AttemptStatus), required=True)
 
@@ -185,10 +199,13 @@ class MessageAnswer(Status):
         required=True,
         validate=validate.OneOf(("failover", "hold")),
     )
+    failover_on_block = fields.Boolean(attribute="envelope.failover_on_block", required=True)
     unsubscribe = fields.Boolean(attribute="envelope.unsubscribe", required=True)
+    track = fields.Nested(TrackAnswer, attribute="envelope.track", required=True)
     override_suppression = fields.String(
         attribute="envelope.override_suppression", required=True, allow_none=True
     )
+    callback_url = fields.String(attribute="envelope.callback_url", required=True, allow_none=True)
 
 
 class MessageDetail(MessageAnswer):
@@ -223,11 +240,42 @@ class QuotaAnswer(Schema):
     used = fields.Integer(required=True)
 
 
+class TrackRecordAnswer(Schema):
+    """What a provider did with the mail of the last hours, in recipients.
+
+    It took mail for so many (`taken`), and told of so many what became of it (`heard`), of which
+    were `blocked` for reasons of policy or reputation. `reason` says what looks bad, if anything.
+    """
+
+    impression = fields.Enum(Impression, by_value=fields.String, required=True)
+    reason = fields.String(required=True, allow_none=True)
+    taken = fields.Integer(required=True, attribute="counts.taken")
+    heard = fields.Integer(required=True, attribute="counts.heard")
+    blocked = fields.Integer(required=True, attribute="counts.blocked")
+
+
+class HeardAnswer(Schema):
+    """What a provider has told us so far, by webhooks or when it was asked, and when last.
+
+    `strays` are events of mail that is not ours or no longer kept, `given_up` those that could not
+    be applied, `repeated` are webhooks that came before, and `ignored` those that mean nothing to
+    us, by their kind. What a provider tells again when it is asked counts again.
+    """
+
+    last_at = Moment(required=True, allow_none=True)
+    events = fields.Integer(required=True)
+    repeated = fields.Integer(required=True)
+    strays = fields.Integer(required=True)
+    given_up = fields.Integer(required=True)
+    ignored = fields.Dict(fields.String(), fields.Integer(), required=True)
+
+
 class ProviderAnswer(Schema):
     """A provider: its place in the order, counted from 1, and whether it is asked now.
 
     `breaker` is not closed where it did not work; `failures` in a row open it, `until` it is not
-    asked, then once to find out. `rest_until` is what the provider asked for itself.
+    asked, then once to find out. `rest_until` is what the provider asked for itself. It is
+    `moved_back` where it seems to deliver nothing, and the service is set to ask it last then.
     """
 
     name = fields.String(required=True)
@@ -241,6 +289,9 @@ class ProviderAnswer(Schema):
     rest_until = Moment(required=True, allow_none=True)
     paused = fields.Boolean(required=True)
     quotas = fields.List(fields.Nested(QuotaAnswer), required=True)
+    track_record = fields.Nested(TrackRecordAnswer, required=True)
+    moved_back = fields.Boolean(required=True)
+    webhooks = fields.Nested(HeardAnswer, required=True)
 
 
 class ProvidersAnswer(Schema):

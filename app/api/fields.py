@@ -9,6 +9,8 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from app.api.addresses import address_name, address_text, make_address, parse_address
 from app.api.context import services
+from app.core import callback_targets
+from app.core.callback_targets import BadTarget
 from providers.types import Address
 
 _SCHEMAS = "#/components/schemas/"
@@ -100,6 +102,28 @@ class MessagePart(fields.Nested):
         self, value: Any, attr: Any, data: Any, partial: Any = None, **kwargs: Any
     ) -> Any:
         return value
+
+
+class CallbackUrl(fields.String):
+    """A URL to which this service may report, as far as the text says."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.json_schema = {
+            "type": ["string", "null"] if self.allow_none else "string",
+            "format": "uri",
+            "pattern": f"^{callback_targets.URL}$",
+            "maxLength": callback_targets.LONGEST_URL,
+            "examples": ["https://app.example.com/mail-events"],
+        }
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        url = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            callback_targets.parse(url, services().settings.callback_allow_private)
+        except BadTarget as error:
+            raise ValidationError(str(error)) from error
+        return url
 
 
 class TextMap(fields.Dict):

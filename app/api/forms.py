@@ -63,6 +63,8 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
     match schema:
         case {"$ref": "#/components/schemas/Address"}:
             return _ADDRESS_TEXT
+        case {"$ref": "#/components/schemas/TrackRequest"}:
+            return {"type": "string", "pattern": f"^{_switches('opens', 'clicks')}$"}
         case {"anyOf": [{"$ref": "#/components/schemas/Address"}, many]}:
             return _one_or_many({**many, "items": _ADDRESS_TEXT}) | about
         case {"type": "array", "items": {"$ref": "#/components/schemas/Attachment"}}:
@@ -83,6 +85,15 @@ def _one_or_many(many: Mapping[str, Any]) -> dict[str, Any]:
     """A field that may be repeated: whoever sends it once has not sent a list."""
     limits = {key: many[key] for key in ("maxItems", "uniqueItems") if key in many}
     return {"anyOf": [many["items"], {"type": "array", "items": many["items"], **limits}]}
+
+
+def _switches(*names: str) -> str:
+    """A pattern for an object of switches with these names as JSON, none of which stands twice."""
+    name = "|".join(f'"{name}"' for name in names)
+    more = len(names) - 1
+    first = rf"({name}){_SPACE}:{_SPACE}(?:true|false){_SPACE}"
+    further = rf",{_SPACE}(?!\1)(?:{name}){_SPACE}:{_SPACE}(?:true|false){_SPACE}"
+    return rf"{_SPACE}\{{{_SPACE}(?:{first}(?:{further}){{0,{more}}})?\}}{_SPACE}"
 
 
 def _json_object(schema: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ from app.api.context import services
 from app.api.errors import Problem
 from app.api.openapi import ApiBlueprint, document
 from app.core.breaker import Fitness
+from app.core.event_inbox import Heard
+from app.core.track_record import TrackRecord
 from app.version import VERSION
 
 blueprint = ApiBlueprint("operation", __name__, description="How the service is")
@@ -24,10 +26,8 @@ _NAME = {"in": "path", "name": "name", "schema": {"$ref": "#/components/schemas/
 @blueprint.problems(401, 503)
 def list_providers() -> dict[str, Any]:
     """The providers, in the order in which they are asked, and whether they are fit"""
-    known, used = services().breakers.all(), services().quotas.used()
-    return {
-        "providers": [_answer(name, known.get(name, Fitness()), used) for name in services().order]
-    }
+    known = services().breakers.all()
+    return {"providers": _answers({n: known.get(n, Fitness()) for n in services().order})}
 
 
 @blueprint.route("/providers/<string:name>/pause", methods=["POST"], parameters=[_NAME])
@@ -36,7 +36,7 @@ def list_providers() -> dict[str, Any]:
 @blueprint.problems(401, 404, 503)
 def pause(name: str) -> dict[str, Any]:
     """Keep a provider from being asked, until it is resumed"""
-    return _answer(name, services().breakers.pause(_own(name)), services().quotas.used())
+    return _answers({name: services().breakers.pause(_own(name))})[0]
 
 
 @blueprint.route("/providers/<string:name>/resume", methods=["POST"], parameters=[_NAME])
@@ -45,7 +45,7 @@ def pause(name: str) -> dict[str, Any]:
 @blueprint.problems(401, 404, 503)
 def resume(name: str) -> dict[str, Any]:
     """Let a provider be asked again, with a closed breaker and without a rest"""
-    return _answer(name, services().breakers.resume(_own(name)), services().quotas.used())
+    return _answers({name: services().breakers.resume(_own(name))})[0]
 
 
 def _own(name: str) -> str:
@@ -54,7 +54,18 @@ def _own(name: str) -> str:
     return name
 
 
-def _answer(name: str, fitness: Fitness, used: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _answers(found: Mapping[str, Fitness]) -> list[dict[str, Any]]:
+    used, records = services().quotas.used(), services().track_records.all()
+    heard = services().event_inbox.heard()
+    return [
+        _answer(name, fitness, used.get(name, ()), records[name], heard.get(name, Heard()))
+        for name, fitness in found.items()
+    ]
+
+
+def _answer(
+    name: str, fitness: Fitness, used: tuple[int, ...], record: TrackRecord, heard: Heard
+) -> dict[str, Any]:
     now = services().clock()
     fit_from = fitness.fit_from(now)
     return {
@@ -70,8 +81,12 @@ def _answer(name: str, fitness: Fitness, used: Mapping[str, tuple[int, ...]]) ->
         "paused": fitness.paused,
         "quotas": [
             {"per": window.name, "limit": window.limit, "counts": window.unit, "used": count}
-            for window, count in zip(services().quotas.of(name), used.get(name, ()), strict=True)
+            for window, count in zip(services().quotas.of(name), used, strict=True)
         ],
+        "track_record": record,
+        "moved_back": record.reason is not None
+        and services().settings.delivery_evidence == "demote",
+        "webhooks": heard,
     }
 
 

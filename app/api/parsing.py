@@ -146,7 +146,7 @@ def _as_json(pairs: Iterable[tuple[str, str | FormFile]], schema: Schema) -> tup
             faults[name] = ["Given more than once."]
         elif isinstance(field, fields.Boolean) and text in _SWITCHES:
             value[name] = _SWITCHES[text]
-        elif isinstance(field, fields.Dict) and isinstance(text, str):
+        elif isinstance(field, fields.Dict | fields.Nested) and isinstance(text, str):
             try:
                 value[name] = strict_json(text.encode())
             except ValueError as error:

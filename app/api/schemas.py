@@ -20,6 +20,7 @@ from app.api.context import services
 from app.api.fields import (
     AddressesField,
     AddressField,
+    CallbackUrl,
     MessagePart,
     Moment,
     ProvidersField,
@@ -30,7 +31,7 @@ from app.api.fields import (
 from app.api.texts import LONGEST_LINE, OneLine, Pattern, header_name
 from app.api.values import MOST_VARIABLES, ValuesField, template_name
 from app.core import ids
-from app.core.models import MessageState, Priority
+from app.core.models import MessageState, Priority, Track
 from app.core.rendering import TemplateFaults
 from app.core.submit import Submission
 
@@ -50,6 +51,23 @@ _UNSUBSCRIBE_HEADERS = ("list-unsubscribe", "list-unsubscribe-post")
 def _within_the_horizon(at: datetime) -> None:
     if at > services().clock() + _HORIZON:
         raise ValidationError("More than a year ahead.")
+
+
+class TrackRequest(Schema):
+    """What of the HTML is tracked: see the README for what that can tell."""
+
+    opens = Switch(load_default=False, metadata={"description": "An image that is fetched."})
+    clicks = Switch(
+        load_default=False,
+        metadata={
+            "description": "Links that lead over this service; not those with the attribute "
+            "data-no-track, and none by which a recipient unsubscribes."
+        },
+    )
+
+    @post_load
+    def _track(self, data: dict[str, Any], **_: Any) -> Track:
+        return Track(**data)
 
 
 class MessageRequest(Schema):
@@ -147,6 +165,13 @@ class MessageRequest(Schema):
             "make a second copy, or wait for somebody to decide. If null, as the service is set."
         },
     )
+    failover_on_block = Switch(
+        load_default=None,
+        metadata={
+            "description": "Where a provider took it and reports a block for reasons of policy or "
+            "reputation: offer it once to another one. If null, as the service is set."
+        },
+    )
     expires_at = Moment(
         load_default=None,
         metadata={
@@ -173,12 +198,20 @@ class MessageRequest(Schema):
             "(RFC 8058); for mail to one recipient, without a List-Unsubscribe of your own."
         },
     )
+    track = fields.Nested(TrackRequest, **_OPTIONAL)
     override_suppression = fields.String(
         load_default=None,
         validate=OneLine(200, 1),
         metadata={
             "description": "Why it goes to suppressed addresses as well, such as a mail that "
             "somebody has just asked for. It is kept with the message, and logged."
+        },
+    )
+    callback_url = CallbackUrl(
+        load_default=None,
+        metadata={
+            "description": "Where to report what becomes of this message, besides the callbacks "
+            "of the key; signed with the secret of its callback `default`."
         },
     )
 
@@ -254,6 +287,7 @@ class MessageRequest(Schema):
             metadata=data["metadata"],
             providers=tuple(data["providers"]),
             on_unknown=data["on_unknown"],
+            failover_on_block=data["failover_on_block"],
             expires_at=data["expires_at"],
             send_at=data["send_at"],
             priority=data["priority"],
@@ -262,6 +296,8 @@ class MessageRequest(Schema):
             variables=data["variables"],
             unsubscribe=data["unsubscribe"],
             override_suppression=data["override_suppression"],
+            track=data["track"] or Track(),
+            callback_url=data["callback_url"],
         )
 
 

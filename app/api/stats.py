@@ -18,7 +18,9 @@ from app.api.auth import caller
 from app.api.context import services
 from app.api.openapi import ApiBlueprint
 from app.core import stats
+from app.core.event_inbox import Heard
 from app.core.stats import BOUNDS, NAMES, RATES, Numbers, rates
+from app.core.track_record import Impression
 from app.services import Services
 
 blueprint = ApiBlueprint("numbers", __name__, description="What became of the mail, in numbers")
@@ -204,11 +206,56 @@ class _Collector:
             fit_from = known[provider].fit_from(now) if provider in known else now
             fit.add_metric([provider], float(fit_from is not None and fit_from <= now))
         yield fit
+        suspect = GaugeMetricFamily(
+            "steadpost_provider_suspect",
+            "Whether a provider seems to deliver nothing: it is silent, or blocked",
+            labels=["provider", "impression"],
+        )
+        lately = GaugeMetricFamily(
+            "steadpost_provider_lately",
+            "Recipients of the last hours: taken, heard of, blocked",
+            labels=["provider", "what"],
+        )
+        for provider, record in self._of.track_records.all().items():
+            for impression in (Impression.SILENT, Impression.BLOCKED):
+                found = float(record.impression is impression)
+                suspect.add_metric([provider, impression.value], found)
+            lately.add_metric([provider, "taken"], record.counts.taken)
+            lately.add_metric([provider, "heard"], record.counts.heard)
+            lately.add_metric([provider, "blocked"], record.counts.blocked)
+        yield suspect
+        yield lately
+        yield from _reports(self._of)
         yield GaugeMetricFamily(
             "steadpost_waiting_events",
             "Reports of providers that are to be applied",
             value=self._of.event_inbox.waiting(),
         )
+
+
+def _reports(of: Services) -> Iterator[Metric]:
+    """What the providers have told, and when last."""
+    reports = CounterMetricFamily(
+        "steadpost_provider_reports",
+        "Events that a provider told, and what of them or of its webhooks was left aside",
+        labels=["provider", "what"],
+    )
+    last = GaugeMetricFamily(
+        "steadpost_provider_last_report_timestamp_seconds",
+        "When a provider last told anything",
+        labels=["provider"],
+    )
+    heard = of.event_inbox.heard()
+    for provider in of.order:
+        told = heard.get(provider, Heard())
+        ignored = sum(told.ignored.values())
+        for what in ("events", "repeated", "strays", "given_up"):
+            reports.add_metric([provider, what], getattr(told, what))
+        reports.add_metric([provider, "ignored"], ignored)
+        if told.last_at is not None:
+            last.add_metric([provider], told.last_at.timestamp())
+    yield reports
+    yield last
 
 
 def _histogram(name: str, classes: list[int]) -> HistogramMetricFamily:

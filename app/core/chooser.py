@@ -5,13 +5,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.core import breaker, lifecycle
+from app.core.block_failover import elsewhere
 from app.core.fitness import Breakers
 from app.core.models import Message
 from app.core.quotas import Quotas
 from app.core.route_book import RouteBook
 from app.core.router import Candidate, Choice, NoChoice, choose
 from app.core.routes import order_of
-from app.core.tokens import Shortage
+from app.core.tokens import Grant, Shortage
+from app.core.track_record import TrackRecords, moved_back
 from providers.base import Provider
 from providers.types import Email
 
@@ -24,7 +26,7 @@ class Chooser:
     """Chooses the provider for an attempt. Safe to use from several threads at once.
 
     `last_chance` before it expires, a message that found nobody fit is offered to the least bad.
-    `random` gives numbers in [0, 1).
+    `random` gives numbers in [0, 1). With `track_records`, who looks bad there is asked last.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Chooser:
         random: Callable[[], float],
         routes: RouteBook | None = None,
         quotas: Quotas | None = None,
+        track_records: TrackRecords | None = None,
     ) -> None:
         self._providers = providers
         self._configured = tuple(configured)
@@ -46,31 +49,36 @@ class Chooser:
         self._random = random
         self._routes = routes
         self._quotas = quotas
+        self._track_records = track_records
 
     def choose(self, message: Message, email: Email, now: datetime) -> Choice | Message:
         """Whom to ask now; or the message as it is where nobody is: it waits, or is given up."""
         table = None if self._routes is None else self._routes.table()
-        order = order_of(message, self._configured, table)
+        order = elsewhere(order_of(message, self._configured, table), message)
+        if self._track_records is not None:
+            order = moved_back(order, self._track_records.bad())
         candidates = {name: self._candidate(name, email, now) for name in order.providers}
         choice = choose(message, tuple(candidates.values()), order)
         short = set()
         while isinstance(choice, Choice):
             name = choice.provider
             # Before a probe, for which there would be no second try for a while.
-            shortage = self._shortage(name, candidates, email)
-            if shortage is not None:
+            grant = self._grant(name, candidates, email)
+            if isinstance(grant, Shortage):
                 short.add(name)
-                fit_from = now + timedelta(seconds=shortage.seconds)
+                fit_from = now + timedelta(seconds=grant.seconds)
                 candidates[name] = replace(
-                    candidates[name], unfit=shortage.words, fit_from=fit_from, probe=False
+                    candidates[name], unfit=grant.words, fit_from=fit_from, probe=False
                 )
             elif not choice.probe or self._breakers.begin_probe(name, now):
+                choice = replace(choice, grant=grant)
                 break
             else:
+                self.give_back(grant)
                 candidates[name] = _taken(candidates[name], now)
             choice = choose(message, tuple(candidates.values()), order)
         if isinstance(choice, NoChoice) and not choice.round_over:
-            choice = self._last_chance(message, candidates, choice, now)
+            choice = self._last_chance(message, email, candidates, choice, now)
         if isinstance(choice, NoChoice):
             first = next((n for n in short if candidates[n].fit_from == choice.fit_from), None)
             if first is not None and self._quotas is not None and not choice.round_over:
@@ -79,10 +87,18 @@ class Chooser:
             return self._without_choice(message, choice, now)
         return choice
 
-    def _shortage(
+    def grant_for(self, name: str, email: Email) -> Grant | Shortage | None:
+        """A place in the provider's quotas, or why there is none; None without any quotas."""
+        return None if self._quotas is None else self._quotas.take(name, len(email.recipients))
+
+    def give_back(self, grant: Grant | None) -> None:
+        """The provider that was chosen was not asked."""
+        if self._quotas is not None and grant is not None:
+            self._quotas.give_back(grant)
+
+    def _grant(
         self, name: str, candidates: Mapping[str, Candidate], email: Email
-    ) -> Shortage | None:
-        """Why the provider is not given this mail now, if it has a quota; if not, it is counted."""
+    ) -> Grant | Shortage | None:
         if self._quotas is None:
             return None
         names = tuple(candidates)
@@ -109,6 +125,7 @@ class Chooser:
     def _last_chance(
         self,
         message: Message,
+        email: Email,
         candidates: Mapping[str, Candidate],
         choice: NoChoice,
         now: datetime,
@@ -119,10 +136,14 @@ class Chooser:
         if now < since or offered:
             return choice
         able = [name for name, candidate in candidates.items() if candidate.obstacle is None]
-        name = breaker.least_bad({n: self._breakers.of(n) for n in able}, able, now)
-        if name is None:
-            return choice
-        return Choice(name, f"the least bad, before the message expires; {choice.why}")
+        known = {name: self._breakers.of(name) for name in able}
+        while (name := breaker.least_bad(known, able, now)) is not None:
+            grant = self.grant_for(name, email)
+            if not isinstance(grant, Shortage):
+                why = f"the least bad, before the message expires; {choice.why}"
+                return Choice(name, why, grant=grant)
+            able.remove(name)
+        return choice
 
     def _candidate(self, name: str, email: Email, now: datetime) -> Candidate:
         provider = self._providers.get(name)

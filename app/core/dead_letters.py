@@ -81,7 +81,7 @@ class DeadLetters:
             raise NotPossible("There is no recipient who could be sent it again.")
         if not self._store.has_body(message.id):
             raise NotPossible("The content of the message is no longer kept.")
-        return self._move(Change(message, again, ring=True, promised=True))
+        return self._move(Change(message, again, ring=True, needs_body=True, promised=True))
 
     def drop(self, message: Message) -> Message:
         """Gives a dead letter up: it cannot be resent, and its content goes.

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TypeVar
 
 import structlog
 
 from app.core import ids, lifecycle
+from app.core.block_failover import content_lasts
 from app.core.breaker import Report
 from app.core.chooser import Chooser
 from app.core.evidence import EvidenceBook
@@ -30,6 +32,7 @@ from app.core.models import (
     MessageState,
     Outcome,
     Recipient,
+    RecipientKind,
     Source,
 )
 from app.core.quotas import Quotas
@@ -37,6 +40,9 @@ from app.core.route_book import RouteBook
 from app.core.scripting import StoreUnavailable
 from app.core.store import Change, Claim, MessageStore
 from app.core.suppression import Suppressions
+from app.core.tokens import Grant, Shortage
+from app.core.track_record import TrackRecords
+from app.core.tracking import Tracking
 from app.core.unsubscribing import UnsubscribeLinks
 from providers.base import Provider
 from providers.errors import (
@@ -112,10 +118,13 @@ class Delivery:
         quotas: Quotas | None = None,
         suppressions: Suppressions | None = None,
         unsubscribe_links: UnsubscribeLinks | None = None,
+        tracking: Tracking | None = None,
+        track_records: TrackRecords | None = None,
     ) -> None:
         self._store = store
         self._suppressions = suppressions
         self._unsubscribe_links = unsubscribe_links
+        self._tracking = tracking
         self._move = move or store.move
         self._providers = providers
         self._policy = policy
@@ -132,9 +141,29 @@ class Delivery:
             random,
             routes,
             quotas,
+            track_records,
         )
         self._clock = clock
         self._pause = pause
+
+    def looked_up(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Claims that are about to be delivered, with who is suppressed: one look for all of them.
+
+        Where Redis does not answer, each looks for itself.
+        """
+        if self._suppressions is None:
+            return list(claims)
+        wanted = [[r.email for r in lifecycle.outstanding(c.message)] for c in claims]
+        try:
+            listed = self._suppressions.find(chain.from_iterable(wanted))
+        except StoreUnavailable:
+            return list(claims)
+        return [
+            replace(
+                claim, suppressed={e: listed[e].in_words for e in emails if e in listed}
+            )
+            for claim, emails in zip(claims, wanted, strict=True)
+        ]
 
     def deliver(self, claim: Claim) -> Message | None:
         """Works on a claimed message until it has ended, waits or has to be left to others.
@@ -148,8 +177,10 @@ class Delivery:
     def _work(self, claim: Claim) -> Message | None:
         seen, body = claim.message, claim.body
         message = self._taken_up(seen, body)
+        # Whoever has files to send may have waited for their turn since somebody looked.
+        known = None if seen.envelope.attachments else claim.suppressed
         while message.state is MessageState.SENDING and self._may_go_on(message):
-            message = self._without_suppressed(message)
+            message, known = self._without_suppressed(message, known), None
             if message.state is not MessageState.SENDING:
                 break
             body = self._with_attachments(message, body)
@@ -157,10 +188,11 @@ class Delivery:
             if isinstance(step, Message):
                 message = step
                 break
-            email, attempt = step
+            email, attempt, grant = step
             lease_until = self._clock() + self._policy.lease
             opened = self._write(seen, lifecycle.attempt_opened(message, attempt), lease_until)
             if opened is None:
+                self._chooser.give_back(grant)
                 current = self._with_news(seen)
                 if current is None:
                     self._leave(seen, message)
@@ -172,6 +204,8 @@ class Delivery:
             message = self._closed(opened, verdict)
             if verdict.duration_ms is not None:
                 self._report(message, verdict, attempt.started_at)
+            else:
+                self._chooser.give_back(grant)
         while (written := self._write(seen, message)) is None:
             current = self._with_news(seen)
             if current is None:
@@ -180,16 +214,20 @@ class Delivery:
             seen, message = current, self._merged(message, current)
         return written
 
-    def _without_suppressed(self, message: Message) -> Message:
-        """The message without those who have come onto the list since it was accepted."""
+    def _without_suppressed(
+        self, message: Message, known: Mapping[str, str] | None = None
+    ) -> Message:
+        """The message without those who have come onto the list since it was accepted.
+
+        `known` are those who were on it a moment ago, where somebody has looked.
+        """
         if self._suppressions is None or message.envelope.override_suppression is not None:
             return message
-        find, emails = self._suppressions.find, [r.email for r in lifecycle.outstanding(message)]
-        listed = self._patiently(message, lambda: find(emails))
-        if not listed:
-            return message
-        reasons = {email: entry.in_words for email, entry in listed.items()}
-        return lifecycle.suppressed(message, reasons, self._clock())
+        if known is None:
+            find, waiting = self._suppressions.find, lifecycle.outstanding(message)
+            listed = self._patiently(message, lambda: find([r.email for r in waiting]))
+            known = {email: entry.in_words for email, entry in listed.items()}
+        return lifecycle.suppressed(message, known, self._clock()) if known else message
 
     def _with_attachments(self, message: Message, body: Body) -> Body:
         """The content with its files, which are read when they are about to be sent."""
@@ -246,8 +284,13 @@ class Delivery:
             return message, None
         if not self._may_go_on(message):
             return message, None
-        verdict = self._ask(attempt.provider, self._composed(message, body, attempt.id), message)
+        email = self._composed(message, body, attempt.id)
+        grant = self._chooser.grant_for(attempt.provider, email)
+        if isinstance(grant, Shortage):
+            return message, None
+        verdict = self._ask(attempt.provider, email, message)
         if verdict.duration_ms is None:
+            self._chooser.give_back(grant)
             return message, None
         log.info(
             "attempt repeated",
@@ -300,7 +343,7 @@ class Delivery:
     def _merged(self, message: Message, current: Message) -> Message:
         """What we have made of the message, with the evidence that has come meanwhile."""
         news = {attempt.id: attempt.evidence for attempt in current.attempts}
-        attempts = tuple(replace(a, evidence=news.get(a.id)) for a in message.attempts)
+        attempts = tuple(a.settled_by(news.get(a.id)) for a in message.attempts)
         merged = replace(message, attempts=attempts, evidence=current.evidence)
         return lifecycle.weighed(merged, self._clock())
 
@@ -322,14 +365,17 @@ class Delivery:
                     self._clock(),
                     attempt.reason,
                     attempt.provider_message_id,
+                    _told_of(seen, message, attempt),
                 ),
             )
 
     def _may_go_on(self, message: Message) -> bool:
         return self._leases.held(message) and self._pause(0)
 
-    def _next(self, message: Message, body: Body) -> Message | tuple[Email, Attempt]:
-        """The attempt that is to be made, or the message as it is without one."""
+    def _next(
+        self, message: Message, body: Body
+    ) -> Message | tuple[Email, Attempt, Grant | None]:
+        """The attempt that is to be made, and its grant, or the message as it is without one."""
         now = self._clock()
         if now >= message.expires_at:
             return lifecycle.expired(message, now)
@@ -340,11 +386,14 @@ class Delivery:
         choice = self._chooser.choose(message, email, now)
         if isinstance(choice, Message):
             return choice
-        return email, Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
+        attempt = Attempt(email.attempt_id, choice.provider, choice.why, message.round, now)
+        return email, attempt, choice.grant
 
     def _composed(self, message: Message, body: Body, attempt_id: str) -> Email:
         links = self._unsubscribe_links
-        added = () if links is None else links.headers(message)
+        added = () if links is None else links.headers(message, attempt_id)
+        if self._tracking is not None:
+            body = self._tracking.tracked(message, body, attempt_id, added)
         return _email(message, body, attempt_id, added)
 
     def _ask(self, name: str, email: Email, message: Message) -> Verdict:
@@ -401,7 +450,7 @@ class Delivery:
             # Evidence may have let a held message go on, too.
             ring=after.state is MessageState.QUEUED,
             lease_until=lease_until,
-            drop_body=message.state in (MessageState.SENT, MessageState.SUPPRESSED),
+            body_lasts=content_lasts(message, message.updated_at) if ended else None,
             keep=self._policy.retention if ended else None,
         )
         written = self._patiently(message, lambda: self._move(change))
@@ -428,20 +477,17 @@ class Delivery:
 def _email(
     message: Message, body: Body, attempt_id: str, added: tuple[tuple[str, str], ...]
 ) -> Email:
-    waiting = lifecycle.outstanding(message)
-    envelope = message.envelope
-
-    def kind(name: str, among: Sequence[Recipient] = waiting) -> tuple[Address, ...]:
-        return tuple(r.address for r in among if r.kind == name)
-
-    everybody = message.recipients
+    envelope, everybody = message.envelope, message.recipients
+    waiting = lifecycle.offered(message)
+    to, cc, bcc = _by_kind(waiting)
     left_out = len(waiting) < len(everybody)
+    shown = _by_kind(everybody) if left_out else None
     return Email(
         attempt_id=attempt_id,
         sender=envelope.sender,
-        to=kind("to"),
-        cc=kind("cc"),
-        bcc=kind("bcc"),
+        to=to,
+        cc=cc,
+        bcc=bcc,
         reply_to=envelope.reply_to,
         subject=envelope.subject,
         text=body.text,
@@ -449,9 +495,30 @@ def _email(
         headers=(*envelope.headers, *added),
         attachments=body.attachments,
         # Who gets it now sees whom else it was for.
-        shown_to=kind("to", everybody) if left_out else None,
-        shown_cc=kind("cc", everybody) if left_out else None,
+        shown_to=None if shown is None else shown[0],
+        shown_cc=None if shown is None else shown[1],
     )
+
+
+def _by_kind(recipients: Sequence[Recipient]) -> tuple[tuple[Address, ...], ...]:
+    """The addresses in To, in Cc and in Bcc."""
+    found: dict[RecipientKind, list[Address]] = {"to": [], "cc": [], "bcc": []}
+    for recipient in recipients:
+        found[recipient.kind].append(recipient.address)
+    return tuple(map(tuple, found.values()))
+
+
+def _told_of(seen: Message, message: Message, attempt: Attempt) -> tuple[str, ...]:
+    """Whom an answer was about, where not everybody whom it was asked for; none stands for all."""
+    if attempt.outcome is Outcome.ACCEPTED:
+        asked_for = seen.attempts[-1].recipients
+        return attempt.recipients if attempt.recipients != asked_for else ()
+    rejected = tuple(
+        is_now.email
+        for was, is_now in zip(seen.recipients, message.recipients, strict=True)
+        if was.state is not is_now.state and is_now.reason == attempt.reason
+    )
+    return rejected if len(rejected) < len(lifecycle.offered(seen)) else ()
 
 
 def _verdict(failure: ProviderFailure) -> Verdict:

@@ -6,17 +6,21 @@ applied them. Events that a worker took and did not finish come back by themselv
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import orjson
+import structlog
 
 from app.core import keys, records
+from app.core.models import OURS
 from app.core.scripting import Scripts, StoreUnavailable
 from app.core.steps import Command
 from providers.types import Bounce, DeliveryEvent, EventType
 from providers.webhooks import WebhookContent
+
+log = structlog.get_logger(__name__)
 
 MOST_EVENTS = 1_000_000
 """So many may wait to be applied; providers keep what comes then, and send it again."""
@@ -36,6 +40,23 @@ class Pending:
     event: DeliveryEvent
     received_at: datetime
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a provider has told us so far, by webhooks or when it was asked, and when last.
+
+    `strays` are events of mail that is not ours or no longer kept, `given_up` those that could not
+    be applied, `repeated` are webhooks that came before, and `ignored` those that mean nothing to
+    us, by their kind. What a provider tells again when it is asked counts again.
+    """
+
+    last_at: datetime | None = None
+    events: int = 0
+    repeated: int = 0
+    strays: int = 0
+    given_up: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 class EventInbox:
@@ -71,10 +92,26 @@ class EventInbox:
             raise InboxFull("too many events wait to be applied")
         return bool(answer == "kept")
 
+    def note(self, event: DeliveryEvent) -> None:
+        """Keeps what we have seen ourselves. Where that cannot be, it is lost: nobody waits for it,
+        and nobody tells it again."""
+        try:
+            self.receive(OURS, WebhookContent((event,)), event.occurred_at)
+        except StoreUnavailable as error:
+            log.warning("event lost", type=event.type, attempt=event.attempt_id, reason=str(error))
+
     def take(self, now: datetime, lease: timedelta, count: int) -> list[Pending]:
         """Takes events whose turn it is; they are the caller's for the length of the lease."""
         arguments = [records.to_ms(now), records.to_ms(now + lease), count]
         return [_decode(text) for text in self._scripts.run("events_take", [], arguments)]
+
+    def still_has(self, pending: Sequence[Pending]) -> set[str]:
+        """The texts of those events that nobody has finished with."""
+        if not pending:
+            return set()
+        texts = [one.text for one in pending]
+        found = self._scripts.read(lambda r: r.zmscore(keys.EVENTS, texts))
+        return {text for text, due in zip(texts, found, strict=True) if due is not None}
 
     def postpone(self, pending: Iterable[Pending], until: datetime) -> None:
         """Has events come again at this time."""
@@ -101,10 +138,14 @@ class EventInbox:
         `last` is when the last webhook came, in milliseconds since 1970.
         """
         found: dict[str, dict[str, int]] = {}
-        for field, number in self._scripts.read(lambda r: r.hgetall(keys.WEBHOOKS)).items():
-            provider, _, what = field.partition(" ")
+        for name, number in self._scripts.read(lambda r: r.hgetall(keys.WEBHOOKS)).items():
+            provider, _, what = name.partition(" ")
             found.setdefault(provider, {})[what] = int(number)
         return found
+
+    def heard(self) -> dict[str, Heard]:
+        """What those who have told us anything have told us, by provider."""
+        return {provider: _heard(found) for provider, found in self.counts().items()}
 
     def polled_until(self, provider: str) -> datetime | None:
         """Up to when the events that a provider keeps have been read."""
@@ -116,9 +157,27 @@ class EventInbox:
         self._scripts.read(lambda r: r.set(keys.polled(provider), value, px=keep))
 
 
+def finished_with(pending: Pending) -> Command:
+    """The command that takes an event out of the inbox."""
+    return ("ZREM", keys.EVENTS, pending.text)
+
+
 def count(provider: str, what: str) -> Command:
     """The command that counts one more of something."""
     return ("HINCRBY", keys.WEBHOOKS, f"{provider} {what}", 1)
+
+
+def _heard(counts: Mapping[str, int]) -> Heard:
+    last = counts.get("last")
+    kinds = ((what.partition(" "), number) for what, number in counts.items())
+    return Heard(
+        None if last is None else records.from_ms(last),
+        counts.get("events", 0),
+        counts.get("repeated", 0),
+        counts.get("strays", 0),
+        counts.get("given up", 0),
+        {kind: number for (what, _, kind), number in sorted(kinds) if what == "ignored"},
+    )
 
 
 def _encode(provider: str, event: DeliveryEvent, now: datetime) -> str:

@@ -13,16 +13,19 @@ from datetime import timedelta
 
 import structlog
 
-from app.core import fates, ids, lifecycle
-from app.core.event_inbox import EventInbox, Pending, count
+from app.core import fates, ids, lifecycle, machines
+from app.core.block_failover import BlockFailover, content_lasts
+from app.core.event_inbox import EventInbox, Pending, count, finished_with
 from app.core.evidence import EvidenceBook
 from app.core.models import (
+    OURS,
     Clock,
     Evidence,
     Finding,
     Happening,
     Message,
     MessageState,
+    RecipientState,
     Source,
 )
 from app.core.scripting import StoreUnavailable
@@ -33,8 +36,10 @@ from providers.types import DeliveryEvent, EventType
 log = structlog.get_logger(__name__)
 
 LONGEST_TIMELINE = 200
-"""So many reports are kept of a message; later ones count only where they move a recipient."""
+"""So many reports are kept of a message; later opens and clicks count only where they move a
+recipient or are our own, and what else comes later has some room still."""
 
+_ROOM_FOR_OTHERS = 50
 _BATCH = 200
 _LEASE = timedelta(seconds=30)
 _SOON = timedelta(seconds=1)
@@ -65,6 +70,7 @@ class MailEvents:
         retention: timedelta,
         clock: Clock,
         stray_observers: Sequence[StrayObserver] = (),
+        block_failover: BlockFailover | None = None,
     ) -> None:
         self._inbox = inbox
         self._store = store
@@ -72,6 +78,7 @@ class MailEvents:
         self._retention = retention
         self._clock = clock
         self._stray_observers = tuple(stray_observers)
+        self._block_failover = block_failover
 
     def work(self) -> bool:
         """Applies events whose turn it is; whether there may be more. Raises StoreUnavailable."""
@@ -161,12 +168,13 @@ class MailEvents:
                 break
             if message.attempts[number - 1].accepted:
                 continue
+            kind, ours = pending.event.type.value, pending.provider == OURS
             proof = Evidence(
                 number,
-                Source.WEBHOOK,
+                Source.RECIPIENT if ours else Source.WEBHOOK,
                 Finding.ACCEPTED,
                 self._clock(),
-                f"the provider reported {pending.event.type.value}",
+                f"{kind} by a link in it" if ours else f"the provider reported {kind}",
                 pending.event.provider_message_id,
             )
             message = self._evidence.add(message.id, proof)
@@ -180,13 +188,21 @@ class MailEvents:
                 for case in cases
             ]
         )
+        # Asked after the messages were read: what was counted before that is not there any more,
+        # and what is counted from now on makes another version of its message.
+        waiting = self._inbox.still_has(
+            [one for case in cases for _, one in case.pending if _is_counted_here(one)]
+        )
         return [
-            self._change(case, known, length)
+            self._change(case, known, length, waiting)
             for case, (known, length) in zip(cases, timelines, strict=True)
         ]
 
-    def _change(self, case: _Case, known: set[str], length: int) -> Change | None:
+    def _change(
+        self, case: _Case, known: set[str], length: int, waiting: set[str]
+    ) -> Change | None:
         before, now = case.message, self._clock()
+        also: list[Command] = []
         # Whoever appended the evidence may not have come to draw its conclusions.
         message = lifecycle.weighed(before, now)
         new: dict[str, Happening] = {}
@@ -195,20 +211,33 @@ class MailEvents:
             happening = _happening(message, number, pending)
             if happening.type is EventType.ACCEPTED or happening.id in known | new.keys():
                 continue
-            told = fates.told(message, happening, now)
-            if length + len(new) >= LONGEST_TIMELINE and _states(told) == _states(message):
+            counted_here = _is_counted_here(pending)
+            if counted_here and pending.text not in waiting:
                 continue
-            new[happening.id] = happening
-            message = told
+            if not counted_here and _is_tracked(message, happening.type):
+                continue
+            told = fates.told(message, happening, now)
+            if self._block_failover is not None:
+                told = self._block_failover.after(message, told, number, now)
+            if counted_here:
+                also.append(finished_with(pending))
+            room = 0 if happening.type in fates.ENGAGEMENTS else _ROOM_FOR_OTHERS
+            if length + len(new) < LONGEST_TIMELINE + room or _states(told) != _states(message):
+                new[happening.id] = happening
+                message = told
+            elif counted_here:
+                message = told
         if not new and message == before:
             return None
         return Change(
             before,
             message,
             ring=message.state is MessageState.QUEUED,
-            drop_body=fates.content_is_done(message),
+            body_lasts=content_lasts(message, now),
+            needs_body=_passed_on(before, message),
             keep=self._retention if lifecycle.has_ended(message) else None,
             happenings=tuple(new.values()),
+            also=tuple(also),
         )
 
     def _postpone(self, later: list[Pending], wait: timedelta) -> None:
@@ -236,7 +265,28 @@ class MailEvents:
 def _is_from(message: Message, number: int, provider: str) -> bool:
     """Whether the message has such an attempt, and asked this provider with it."""
     attempts = message.attempts
-    return 0 < number <= len(attempts) and attempts[number - 1].provider == provider
+    return 0 < number <= len(attempts) and provider in (attempts[number - 1].provider, OURS)
+
+
+def _is_counted_here(pending: Pending) -> bool:
+    """Whether it is an open or a click that we saw: each has come once, and counts for ever."""
+    return pending.provider == OURS and pending.event.type in fates.ENGAGEMENTS
+
+
+def _is_tracked(message: Message, kind: EventType) -> bool:
+    """Whether we see opens or clicks of the message ourselves, so that a provider's are the same
+    once more."""
+    track = message.envelope.track
+    return (kind is EventType.OPENED and track.opens) or (
+        kind is EventType.CLICKED and track.clicks
+    )
+
+
+def _too_soon(message: Message, number: int, event: DeliveryEvent) -> bool:
+    """Whether what we saw came sooner after its attempt than a person can be."""
+    attempt = message.attempts[number - 1]
+    taken = attempt.started_at + timedelta(milliseconds=attempt.duration_ms or 0)
+    return event.occurred_at < taken + machines.SOONEST
 
 
 def _happening(message: Message, number: int, pending: Pending) -> Happening:
@@ -253,11 +303,20 @@ def _happening(message: Message, number: int, pending: Pending) -> Happening:
         code=event.code,
         reason=event.reason,
         url=event.url,
-        automatic=event.automatic,
+        automatic=event.automatic
+        or (_is_counted_here(pending) and _too_soon(message, number, event)),
     )
     # Spelt as in the message, where it is one of its recipients.
     spelt = fates.recipients_of(message, happening)
     return replace(happening, recipient=next(iter(spelt))) if len(spelt) == 1 else happening
+
+
+def _passed_on(before: Message, after: Message) -> bool:
+    """Whether somebody is to be sent the content again."""
+    return any(
+        is_now.state is RecipientState.QUEUED and is_now.passed_on != was.passed_on
+        for was, is_now in zip(before.recipients, after.recipients, strict=True)
+    )
 
 
 def _states(message: Message) -> list[object]:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from app.core import lifecycle
+from app.core.block_failover import content_lasts
 from app.core.models import Clock, Evidence, Message, MessageState
 from app.core.store import Change, MessageStore
 
@@ -45,6 +46,6 @@ class EvidenceBook:
             before,
             after,
             ring=after.state is MessageState.QUEUED,
-            drop_body=after.state is MessageState.SENT,
+            body_lasts=content_lasts(after, after.updated_at),
             keep=self._retention if lifecycle.has_ended(after) else None,
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import TypeVar
 
 from app.core.lifecycle import WORK_STATES, outstanding, settled_state
 from app.core.models import (
@@ -24,6 +25,11 @@ from app.core.models import (
 from providers.types import Bounce, EventType
 
 Standing = tuple[RecipientState, Bounce | None]
+
+_Counting = TypeVar("_Counting", Message, Recipient)
+
+ENGAGEMENTS = frozenset({EventType.OPENED, EventType.CLICKED})
+"""The events that are counted, as they may come again and again."""
 
 STANDINGS: Mapping[tuple[EventType, Bounce | None], Standing | None] = MappingProxyType(
     {
@@ -86,9 +92,12 @@ _BAD = (RecipientState.BOUNCED, RecipientState.FAILED)
 def told(message: Message, happening: Happening, now: datetime) -> Message:
     """The message after one more report, which is new; updated in any case.
 
-    A report that names no recipient is about the attempt's only one, where it had just one.
+    A report that names no recipient is about the attempt's only one, where it had just one. An open
+    or a click of one of several is the message's own.
     """
     concerned = recipients_of(message, happening)
+    if not concerned and not happening.recipient:
+        message = _counted(message, happening)
     recipients = tuple(
         _told(message, recipient, happening) if recipient.email in concerned else recipient
         for recipient in message.recipients
@@ -97,7 +106,9 @@ def told(message: Message, happening: Happening, now: datetime) -> Message:
         message,
         recipients=recipients,
         updated_at=now,
-        possible_duplicate=message.possible_duplicate or _taken_twice(message),
+        possible_duplicate=message.possible_duplicate
+        or _taken_twice(message)
+        or _arrived_after_all(message, happening),
     )
     if message.state in WORK_STATES and outstanding(message):
         return message
@@ -137,9 +148,12 @@ def _carried(message: Message, attempt: int) -> frozenset[str]:
 
 def _told(message: Message, recipient: Recipient, happening: Happening) -> Recipient:
     recipient = _counted(recipient, happening)
+    if happening.type is EventType.UNSUBSCRIBED and recipient.unsubscribed_at is None:
+        recipient = replace(recipient, unsubscribed_at=happening.at)
     kind = happening.type, happening.bounce
     standing = STANDINGS.get(kind, STANDINGS[(happening.type, None)])
-    if standing is None:
+    # A machine may look at a mail before the recipient's server has decided about it.
+    if standing is None or (happening.automatic and happening.type in ENGAGEMENTS):
         return recipient
     words = standing[0] is RecipientState.DEFERRED or standing[0] in _BAD
     report = Report(
@@ -206,14 +220,24 @@ def _taken_twice(message: Message) -> bool:
     )
 
 
-def _counted(recipient: Recipient, happening: Happening) -> Recipient:
+def _arrived_after_all(message: Message, happening: Happening) -> bool:
+    """Whether a copy has arrived that was blocked, wherefore another one is on its way."""
+    arrived = STANDINGS.get((happening.type, happening.bounce)) == (RecipientState.DELIVERED, None)
+    # What opens a mail to look at it may be what blocks it.
+    if not arrived or happening.automatic:
+        return False
+    concerned = recipients_of(message, happening)
+    return any(r.passed_on >= happening.attempt for r in message.recipients if r.email in concerned)
+
+
+def _counted(of: _Counting, happening: Happening) -> _Counting:
     if happening.automatic:
-        return recipient
+        return of
     if happening.type is EventType.OPENED:
-        return replace(recipient, opened=_once_more(recipient.opened, happening.at))
+        return replace(of, opened=_once_more(of.opened, happening.at))
     if happening.type is EventType.CLICKED:
-        return replace(recipient, clicked=_once_more(recipient.clicked, happening.at))
-    return recipient
+        return replace(of, clicked=_once_more(of.clicked, happening.at))
+    return of
 
 
 def _once_more(known: Engagement | None, at: datetime) -> Engagement:

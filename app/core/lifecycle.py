@@ -4,7 +4,7 @@ Each function takes a message and news about it and returns the message as it is
 that comes late, twice or out of order changes nothing: what the table does not name is no move.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -41,6 +41,7 @@ class News(StrEnum):
     DROPPED = "dropped"
     CANCELLED = "cancelled"
     SUPPRESSED = "suppressed"
+    PASSED_ON = "passed_on"
 
 
 MOVES: Mapping[News, Mapping[RecipientState, RecipientState]] = MappingProxyType(
@@ -70,6 +71,11 @@ MOVES: Mapping[News, Mapping[RecipientState, RecipientState]] = MappingProxyType
         },
         News.CANCELLED: {RecipientState.QUEUED: RecipientState.CANCELLED},
         News.SUPPRESSED: {RecipientState.QUEUED: RecipientState.SUPPRESSED},
+        # The one way back from what a provider reported, for who asked for it: see `passed_on`.
+        News.PASSED_ON: {
+            RecipientState.BOUNCED: RecipientState.QUEUED,
+            RecipientState.FAILED: RecipientState.QUEUED,
+        },
     }
 )
 """Every move of a recipient. Whatever is not named here leaves the recipient where it is."""
@@ -142,6 +148,46 @@ def outstanding(message: Message) -> tuple[Recipient, ...]:
     return tuple(r for r in message.recipients if r.state is RecipientState.QUEUED)
 
 
+def offered(message: Message) -> tuple[Recipient, ...]:
+    """Those of the outstanding whom the next attempt is for: all whom the same providers may ask.
+
+    Who was passed on comes after the others.
+    """
+    waiting = outstanding(message)
+    if not any(recipient.passed_on for recipient in waiting):
+        return waiting
+    closed = [closed_to(message, recipient) for recipient in waiting]
+    first = frozenset() if frozenset() in closed else closed[0]
+    return tuple(r for r, names in zip(waiting, closed, strict=True) if names == first)
+
+
+def closed_to(message: Message, recipient: Recipient) -> frozenset[str]:
+    """The providers who had, or may have had, the copy of a recipient who was passed on."""
+    number = recipient.passed_on
+    # Whoever has it resent may want it from anybody.
+    if not number or message.attempts[number - 1].round < message.first_round:
+        return frozenset()
+    return frozenset(
+        attempt.provider
+        for attempt in message.attempts[:number]
+        if (attempt.accepted or attempt.unresolved) and is_for(attempt, recipient)
+    )
+
+
+def passed_on(message: Message, emails: Collection[str], number: int, now: datetime) -> Message:
+    """The message with recipients back in the queue whose copy, of this attempt, was blocked."""
+    recipients = tuple(
+        replace(move(recipient, News.PASSED_ON), passed_on=number)
+        if recipient.email in emails
+        else recipient
+        for recipient in message.recipients
+    )
+    message = replace(message, recipients=recipients, updated_at=now)
+    if message.state in WORK_STATES:
+        return message
+    return replace(queued(message, now), round=message.round + 1, reason=None)
+
+
 def has_ended(message: Message) -> bool:
     """Whether nothing more will be done for the message unless somebody asks for it.
 
@@ -211,7 +257,7 @@ def queued(message: Message, now: datetime) -> Message:
 
 def attempt_opened(message: Message, attempt: Attempt) -> Message:
     """The message with one more attempt: from here on a second copy is possible if one may be."""
-    waiting_for_it = outstanding(message)
+    waiting_for_it = offered(message)
     if len(waiting_for_it) < len(message.recipients):
         attempt = replace(attempt, recipients=tuple(r.email for r in waiting_for_it))
     return replace(
@@ -252,7 +298,7 @@ def attempt_closed(
         case Outcome.ACCEPTED if verdict.not_taken:
             return _partly_taken(message, verdict.not_taken, now)
         case Outcome.ACCEPTED:
-            return _tell(message, News.ACCEPTED, now)
+            return _tell(message, News.ACCEPTED, now, only=attempt.recipients)
         case Outcome.REJECTED:
             # It says nothing of those who were not asked for, such as one whose fate is unknown.
             told_of = verdict.recipients or attempt.recipients
@@ -270,7 +316,8 @@ def _partly_taken(message: Message, not_taken: tuple[NotTaken, ...], now: dateti
     The attempt is then one for those for whom it was taken, which is all that evidence of it says.
     """
     left_out = {one.email for one in not_taken}
-    taken = tuple(r.email for r in outstanding(message) if r.email not in left_out)
+    asked_for = offered(message)
+    taken = tuple(r.email for r in asked_for if r.email not in left_out)
     attempt = replace(message.attempts[-1], recipients=taken)
     if attempt.reason is None:
         reasons = "; ".join(dict.fromkeys(one.reason for one in not_taken))
@@ -314,7 +361,7 @@ def is_to_be_repeated(message: Message, now: datetime, within: timedelta | None)
         and attempt.repeats < len(_REPEAT_PAUSES)
         and now < min(message.grace_until, message.expires_at, attempt.started_at + within)
         # For fewer it would be another request, which says nothing of the first.
-        and tuple(recipient.email for recipient in outstanding(message)) == asked_for
+        and tuple(recipient.email for recipient in offered(message)) == asked_for
     )
 
 
@@ -361,15 +408,15 @@ def expired(message: Message, now: datetime) -> Message:
 
 def given_up(message: Message, reason: str, now: datetime) -> Message:
     """The message that nobody can carry: failed, with the reason."""
-    waiting_for_it = tuple(recipient.email for recipient in outstanding(message))
+    waiting_for_it = tuple(recipient.email for recipient in offered(message))
     return _tell(message, News.REJECTED, now, reason, waiting_for_it)
 
 
 def weighed(message: Message, now: datetime) -> Message:
     """The message with what its evidence says taken into account.
 
-    Somebody's acceptance ends it. Where evidence rules out every acceptance that was in doubt, a
-    held message goes on, or ends as what it would have been without the doubt.
+    Somebody's acceptance ends it. Where evidence leaves no doubt, a held message goes on for those
+    whom no acceptance was for, or ends as what it would have been without the doubt.
     """
     if not any(attempt.evidence for attempt in message.attempts):
         return message
@@ -378,24 +425,27 @@ def weighed(message: Message, now: datetime) -> Message:
         for number, attempt in enumerate(message.attempts, 1)
         if attempt.evidence is not None and attempt.accepted
     ]
+    settled = message
     if found:
-        settled = message
         for number, attempt in found:
             # Whoever it is known not to have reached may be offered it again.
             reached = tuple(r.email for r in message.recipients if not r.came_back(number))
             named = tuple(email for email in attempt.recipients or reached if email in reached)
             settled = _tell(settled, News.FOUND, now, only=named) if named else settled
-        return message if settled.recipients == message.recipients else settled
+        settled = message if settled.recipients == message.recipients else settled
     if message.state is not MessageState.UNKNOWN or may_have_been_sent(message):
-        return message
+        return settled
     last = message.attempts[-1].evidence
-    if last is not None and last.finding is Finding.REJECTED:
-        return _tell(message, News.REJECTED, now, last.reason)
+    if not found and last is not None and last.finding is Finding.REJECTED:
+        settled = _tell(message, News.REJECTED, now, last.reason, last.recipients)
+    free = tuple(r.email for r in settled.recipients if _is_out_of_doubt(settled, r))
+    if not free:
+        return settled
     doubtful = any(
         a.evidence is not None and a.evidence.source is Source.OPERATOR for a in message.attempts
     )
     released = replace(
-        _tell(message, News.RELEASED, now),
+        _tell(settled, News.RELEASED, now, only=free),
         possible_duplicate=message.possible_duplicate or doubtful,
     )
     if message.cancelled:
@@ -403,6 +453,20 @@ def weighed(message: Message, now: datetime) -> Message:
     if now >= message.expires_at:
         return _tell(released, News.EXPIRED, now, "its time ran out")
     return queued(released, now)
+
+
+def _is_out_of_doubt(message: Message, recipient: Recipient) -> bool:
+    """Whether a recipient is unknown, and no attempt reached them or may have."""
+    return recipient.state is RecipientState.UNKNOWN and not any(
+        (attempt.unresolved or (attempt.accepted and not recipient.came_back(number)))
+        and is_for(attempt, recipient)
+        for number, attempt in enumerate(message.attempts, 1)
+    )
+
+
+def is_for(attempt: Attempt, recipient: Recipient) -> bool:
+    """Whether a recipient is one of those whom an attempt is for."""
+    return not attempt.recipients or recipient.email in attempt.recipients
 
 
 def resent(

@@ -97,7 +97,8 @@ class Recipient:
     """One address of a message, with a state of its own.
 
     `reports` has one entry for each attempt of which a provider has told something: the state
-    follows from them (see `fates`).
+    follows from them (see `fates`). `passed_on` is the attempt (counted from 1) that was taken and
+    then blocked, whereupon the recipient was offered to another provider; 0 where none was.
     """
 
     email: str
@@ -109,7 +110,9 @@ class Recipient:
     code: str | None = None
     opened: Engagement | None = None
     clicked: Engagement | None = None
+    unsubscribed_at: datetime | None = None
     reports: tuple[Report, ...] = ()
+    passed_on: int = 0
 
     def came_back(self, attempt: int) -> bool:
         """Whether an attempt that was accepted did not reach the recipient, by its provider."""
@@ -134,11 +137,13 @@ class Finding(StrEnum):
 
 class Source(StrEnum):
     """Where evidence comes from: the call's own answer, which came too late or when the call was
-    made again, the provider, asked afterwards or telling by itself, or a person."""
+    made again, the provider, asked afterwards or telling by itself, a recipient who has got the
+    mail, or a person."""
 
     ANSWER = "answer"
     EVENTS = "events"
     WEBHOOK = "webhook"
+    RECIPIENT = "recipient"
     OPERATOR = "operator"
 
 
@@ -146,7 +151,8 @@ class Source(StrEnum):
 class Evidence:
     """What was learnt of an attempt (counted from 1) other than by closing it.
 
-    It is appended and never changed, whoever works on the message meanwhile.
+    It is appended and never changed, whoever works on the message meanwhile. `recipients` are the
+    bare addresses that it is about, where not all of the attempt.
     """
 
     attempt: int
@@ -155,6 +161,11 @@ class Evidence:
     at: datetime
     reason: str | None = None
     provider_message_id: str | None = None
+    recipients: tuple[str, ...] = ()
+
+
+OURS = "steadpost"
+"""Stands for the provider where we have seen ourselves what happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +229,12 @@ class Attempt:
         """Whether the provider may have taken the message, and nobody knows."""
         return self.outcome is Outcome.UNKNOWN and self.evidence is None
 
+    def settled_by(self, evidence: Evidence | None) -> "Attempt":
+        """The attempt with this evidence: one for those for whom that says it was taken."""
+        if evidence is None or evidence.finding is not Finding.ACCEPTED or not evidence.recipients:
+            return replace(self, evidence=evidence)
+        return replace(self, evidence=evidence, recipients=evidence.recipients)
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -247,6 +264,17 @@ class AttachedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """What of a message is tracked by us: that it is opened, that its links are clicked."""
+
+    opens: bool = False
+    clicks: bool = False
+
+    def __bool__(self) -> bool:
+        return self.opens or self.clicks
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """What the application asked for, apart from the recipients and the body; never changes.
 
@@ -267,6 +295,9 @@ class Envelope:
     attachments: tuple[AttachedFile, ...] = ()
     unsubscribe: bool = False
     override_suppression: str | None = None
+    track: Track = Track()
+    callback_url: str | None = None
+    failover_on_block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +321,8 @@ class Message:
     a worker has it, `grace_until` while evidence for an unknown outcome is looked for. `round`
     counts from 1; `first_round` is that of the generation, and `order` names the providers that
     the generation was asked to take, where it was. `send_at` is when it was to be sent, where that
-    was said. Once `cancelled`, nothing more is sent.
+    was said. Once `cancelled`, nothing more is sent. `opened` and `clicked` are what somebody did of
+    whom only is known that they are one of several recipients.
     """
 
     id: str
@@ -315,6 +347,8 @@ class Message:
     priority: Priority = Priority.NORMAL
     send_at: datetime | None = None
     cancelled: bool = False
+    opened: Engagement | None = None
+    clicked: Engagement | None = None
 
     @property
     def provider(self) -> str | None:

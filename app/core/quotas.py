@@ -13,7 +13,7 @@ import structlog
 
 from app.core import keys
 from app.core.scripting import Scripts, StoreUnavailable
-from app.core.tokens import Account, Shortage, Window
+from app.core.tokens import Account, Grant, Shortage, Window
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Quotas:
                 return f"it is given {window}"
         return None
 
-    def take(self, name: str, recipients: int, others: Sequence[str] = ()) -> Shortage | None:
+    def take(self, name: str, recipients: int, others: Sequence[str] = ()) -> Grant | Shortage:
         """Takes a place with a provider for a mail to so many, or says why there is none.
 
         `others` are those who are asked then, in their order: what the mail will want of the first
@@ -61,11 +61,11 @@ class Quotas:
         """
         account = self._accounts.get(name)
         if account is None:
-            return None
+            return Grant(name, recipients)
         with self._lock:
             now = self._monotonic()
             if account.use(recipients, now):
-                return None
+                return Grant(name, recipients, account.batch)
             shortage = account.short(recipients, now)
             if shortage is not None:
                 return shortage
@@ -75,12 +75,22 @@ class Quotas:
                 # What took long to come is for a moment that is over.
                 now = self._monotonic()
                 if account.use(recipients, now):
-                    return None
+                    return Grant(name, recipients, account.batch)
                 shortage = account.short(recipients, now)
                 if shortage is not None:
                     return shortage
                 tries -= 1
             return Shortage("has a quota that cannot be looked at now", _STORE_AWAY)
+
+    def give_back(self, grant: Grant) -> None:
+        """The mail was not given to the provider after all: another one may have its place.
+
+        Where its tokens are of an earlier batch, its place stays taken until it is old.
+        """
+        account = self._accounts.get(grant.provider)
+        if account is not None:
+            with self._lock:
+                account.put_back(grant.recipients, grant.batch)
 
     def _worth_asking(self, names: Sequence[str], recipients: int, now: float) -> list[str]:
         """Those before the first that has no quota, or has tokens at hand."""

@@ -5,7 +5,6 @@ Times are integers, in milliseconds since 1970. Each attempt has a field of its 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +30,7 @@ from app.core.models import (
     Report,
     Source,
     TemplateUsed,
+    Track,
 )
 from providers.types import Address, Attachment, Bounce, EventType
 
@@ -58,7 +58,7 @@ def changes(before: Message, after: Message) -> tuple[dict[str, str], list[str]]
 def encode(message: Message, other: Message | None = None) -> dict[str, str]:
     """The fields of a record, but for those that the scripts keep: version, token and lease.
 
-    What is the very same thing in another state of the message may be left out.
+    What is the same in another state of the message may be left out.
     """
     record = {
         "key": message.key,
@@ -70,7 +70,7 @@ def encode(message: Message, other: Message | None = None) -> dict[str, str]:
     }
     if other is None or message.envelope is not other.envelope:
         record["envelope"] = _json(_envelope_to_json(message.envelope))
-    if other is None or message.recipients is not other.recipients:
+    if other is None or message.recipients != other.recipients:
         record["recipients"] = _json([_recipient_to_json(r) for r in message.recipients])
     if message.priority is not Priority.NORMAL:
         record["priority"] = message.priority.value
@@ -78,6 +78,10 @@ def encode(message: Message, other: Message | None = None) -> dict[str, str]:
         record["send_at"] = str(to_ms(message.send_at))
     if message.cancelled:
         record["cancelled"] = "1"
+    if message.opened is not None:
+        record["opened"] = _json(_engagement_to_json(message.opened))
+    if message.clicked is not None:
+        record["clicked"] = _json(_engagement_to_json(message.clicked))
     if message.first_round != 1:
         record["first_round"] = str(message.first_round)
     if message.order:
@@ -107,7 +111,7 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
     while (text := record.get(f"{_ATTEMPT}{len(attempts) + 1}")) is not None:
         number = len(attempts) + 1
         attempt = _attempt_from_json(ids.attempt_id(message_id, number), orjson.loads(text))
-        attempts.append(replace(attempt, evidence=evidence.get(number)))
+        attempts.append(attempt.settled_by(evidence.get(number)))
     return Message(
         id=message_id,
         key=record["key"],
@@ -131,6 +135,8 @@ def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | N
         priority=Priority(record.get("priority", Priority.NORMAL)),
         send_at=from_ms(record["send_at"]) if "send_at" in record else None,
         cancelled="cancelled" in record,
+        opened=_engagement(orjson.loads(record.get("opened", "null"))),
+        clicked=_engagement(orjson.loads(record.get("clicked", "null"))),
     )
 
 
@@ -146,12 +152,17 @@ def encode_evidence(evidence: Evidence) -> str:
             "at": to_ms(evidence.at),
             "reason": evidence.reason,
             "provider_message_id": evidence.provider_message_id,
+            **({"recipients": evidence.recipients} if evidence.recipients else {}),
         }
     )
 
 
 def _evidence(record: Mapping[str, str]) -> dict[int, Evidence]:
-    """The evidence of each attempt that has some; that of an acceptance counts before any other."""
+    """The evidence of each attempt that has some.
+
+    That of an acceptance counts before any other, and what says for whom it was before what does
+    not.
+    """
     found: dict[int, Evidence] = {}
     if "evidence" not in record:
         return found
@@ -166,10 +177,16 @@ def _evidence(record: Mapping[str, str]) -> dict[int, Evidence]:
                 at=from_ms(value["at"]),
                 reason=value["reason"],
                 provider_message_id=value["provider_message_id"],
+                recipients=tuple(value.get("recipients", ())),
             )
-            if evidence.finding is Finding.ACCEPTED or evidence.attempt not in found:
+            known = found.get(evidence.attempt)
+            if known is None or _tells_more(evidence) > _tells_more(known):
                 found[evidence.attempt] = evidence
     return found
+
+
+def _tells_more(evidence: Evidence) -> tuple[bool, bool]:
+    return evidence.finding is Finding.ACCEPTED, bool(evidence.recipients)
 
 
 def encode_commands(commands: Iterable[Sequence[str | int | float]]) -> str:
@@ -228,6 +245,9 @@ def _envelope_to_json(envelope: Envelope) -> dict[str, Any]:
         **({"attachments": [_file_to_json(f) for f in files]} if files else {}),
         **({"unsubscribe": True} if envelope.unsubscribe else {}),
         **({"override": override} if override is not None else {}),
+        **({"track": [envelope.track.opens, envelope.track.clicks]} if envelope.track else {}),
+        **({"callback": envelope.callback_url} if envelope.callback_url else {}),
+        **({"failover_on_block": True} if envelope.failover_on_block else {}),
     }
 
 
@@ -246,6 +266,9 @@ def _envelope_from_json(value: Mapping[str, Any]) -> Envelope:
         attachments=tuple(AttachedFile(*file) for file in value.get("attachments", ())),
         unsubscribe=value.get("unsubscribe", False),
         override_suppression=value.get("override"),
+        track=Track(*value.get("track", ())),
+        callback_url=value.get("callback"),
+        failover_on_block=value.get("failover_on_block", False),
     )
 
 
@@ -259,10 +282,12 @@ def _recipient_to_json(recipient: Recipient) -> list[Any]:
         "code": recipient.code,
         "opened": _engagement_to_json(recipient.opened),
         "clicked": _engagement_to_json(recipient.clicked),
+        "unsubscribed": _moment_to_json(recipient.unsubscribed_at),
         "reports": [
             [report.attempt, report.state, report.bounce, report.code, report.reason]
             for report in recipient.reports
         ],
+        "passed_on": recipient.passed_on,
     }
     told = {name: item for name, item in told.items() if item}
     return [
@@ -288,15 +313,25 @@ def _recipient_from_json(value: list[Any]) -> Recipient:
         code=told.get("code"),
         opened=_engagement(told.get("opened")),
         clicked=_engagement(told.get("clicked")),
+        unsubscribed_at=_moment(told.get("unsubscribed")),
         reports=tuple(
             Report(attempt, RecipientState(state), _bounce(bounce), code, reason)
             for attempt, state, bounce, code, reason in told.get("reports", ())
         ),
+        passed_on=told.get("passed_on", 0),
     )
 
 
 def _bounce(value: str | None) -> Bounce | None:
     return None if value is None else Bounce(value)
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
+
+
+def _moment_to_json(at: datetime | None) -> int | None:
+    return None if at is None else to_ms(at)
 
 
 def _engagement_to_json(engagement: Engagement | None) -> list[int] | None:

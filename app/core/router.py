@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.core.models import Attempt, Message, Outcome
+from app.core.tokens import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The provider to ask, and the explanation that goes into the attempt."""
+    """The provider to ask, the explanation for the attempt, and what it took from quotas."""
 
     provider: str
     why: str
     probe: bool = False
+    grant: Grant | None = None
 
 
 @dataclass(frozen=True, slots=True)

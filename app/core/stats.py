@@ -9,8 +9,9 @@ They count recipients. A day (UTC) is the one on which a message was accepted, w
 happens, so that every rate is one of the same mail.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
@@ -51,15 +52,19 @@ NAMES = (
     "complained",
     "opened",
     "clicked",
+    "unsubscribed",
     "failed_over",
+    "failed_over_after_block",
     "failed",
     "expired",
     "unknown",
     "suppressed",
     "cancelled",
 )
-"""Everything that is counted. `opened` and `clicked` count recipients who did, once each;
-`failed_over` those whose mail was taken by another provider than the first that was asked."""
+"""Everything that is counted. `opened` and `clicked` count recipients who did, once each, and one
+for a message of which is not known which of its recipients did;
+`failed_over` those whose mail was taken by another provider than the first that was asked, and
+`failed_over_after_block` those of them who had it from one that reported a block then."""
 
 RATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -69,6 +74,7 @@ RATES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "complained": ("complained", "delivered"),
         "opened": ("opened", "delivered"),
         "clicked": ("clicked", "delivered"),
+        "unsubscribed": ("unsubscribed", "delivered"),
         "failed_over": ("failed_over", "sent"),
         "failed": ("failed", "accepted"),
     }
@@ -87,10 +93,12 @@ def observe(step: Step) -> Iterator[Command]:
     before, after = step.before, step.after
     if before is not None and _basis(before) == _basis(after):
         return
-    change = contribution(after)
+    change: dict[_Field, int] = {}
+    _count(after, 1, change)
     if before is not None:
-        change.subtract(contribution(before))
-    change.update(_times(step))
+        _count(before, -1, change)
+    for field in _times(step):
+        change[field] = change.get(field, 0) + 1
     day = after.created_at.astimezone(UTC).date()
     name = keys.stats(after.key, day.isoformat())
     for field, number in change.items():
@@ -104,7 +112,13 @@ def observe(step: Step) -> Iterator[Command]:
 
 def contribution(message: Message) -> Counter[_Field]:
     """What a message counts for: numbers by what they are of (all, a provider, a tag) and name."""
-    found: Counter[_Field] = Counter()
+    found: dict[_Field, int] = {}
+    _count(message, 1, found)
+    return Counter(found)
+
+
+def _count(message: Message, times: int, found: dict[_Field, int]) -> None:
+    """Adds so many times what a message counts for."""
     tags = message.envelope.tags
     for recipient in message.recipients:
         provider, failed_over = _taken_by(message, recipient)
@@ -113,20 +127,34 @@ def contribution(message: Message) -> Counter[_Field]:
             names.append("opened")
         if recipient.clicked is not None:
             names.append("clicked")
+        if recipient.unsubscribed_at is not None:
+            names.append("unsubscribed")
         if failed_over and "sent" in names:
             names.append("failed_over")
+            if recipient.passed_on:
+                names.append("failed_over_after_block")
         for name in names:
-            found[_ALL, "", name] += 1
-            for tag in tags:
-                found[_TAG, tag, name] += 1
-            if provider is not None and name != "accepted":
-                found[_PROVIDER, provider, name] += 1
-    return found
+            of = provider if name != "accepted" else None
+            _add(found, times, name, tags, of)
+    of_somebody = (("opened", message.opened), ("clicked", message.clicked))
+    for name in [name for name, engagement in of_somebody if engagement is not None]:
+        _add(found, times, name, tags, message.provider)
+
+
+def _add(
+    found: dict[_Field, int], times: int, name: str, tags: Sequence[str], provider: str | None
+) -> None:
+    fields = [(_ALL, "", name), *[(_TAG, tag, name) for tag in tags]]
+    if provider is not None:
+        fields.append((_PROVIDER, provider, name))
+    for field in fields:
+        found[field] = found.get(field, 0) + times
 
 
 def _basis(message: Message) -> tuple[object, ...]:
     """What decides about the contribution: mostly nothing of it changes, which is seen quickly."""
-    return message.recipients, [(a.provider, a.recipients) for a in message.attempts if a.accepted]
+    accepted = [(a.provider, a.recipients) for a in message.attempts if a.accepted]
+    return message.recipients, accepted, message.opened is None, message.clicked is None
 
 
 def _taken_by(message: Message, recipient: Recipient) -> tuple[str | None, bool]:
@@ -143,7 +171,8 @@ def _times(step: Step) -> Iterator[_Field]:
     for was, is_now in step.moved:
         known = COUNTS[was.state] if was is not None else ()
         for name in ("sent", "delivered"):
-            if name in COUNTS[is_now.state] and name not in known:
+            again = name == "sent" and is_now.passed_on
+            if name in COUNTS[is_now.state] and name not in known and not again:
                 at = step.after.updated_at
                 if name == "delivered":
                     at = told.get(is_now.email, at)
@@ -151,7 +180,7 @@ def _times(step: Step) -> Iterator[_Field]:
 
 
 def _class(seconds: float) -> int:
-    return next((n for n, bound in enumerate(BOUNDS) if seconds <= bound), len(BOUNDS))
+    return bisect_left(BOUNDS, seconds)
 
 
 def _text(field: _Field) -> str:

@@ -14,9 +14,10 @@ What a step can tell:
 - `moved`: recipients whose state is another one now, each as it was and as it is. A recipient moves
   along the tables of `lifecycle` and `fates`, and so into a state once: `sent` when a provider took
   the message, `delivered`, `bounced`, … when it says so, `failed`, `expired`, … when we give up.
-- `happenings`: what providers have reported (the new entries of the timeline): also what moved
-  nobody, such as an open, a second deferral, a bounce of one copy where another was delivered. Each
-  report is in one step only. A hard bounce or a complaint is there whether it moved anybody or not.
+- `happenings`: what providers have reported, and what we have seen ourselves by our own links (the
+  new entries of the timeline): also what moved nobody, such as an open, a second deferral, a bounce
+  of one copy where another was delivered. Each report is in one step only. A hard bounce or
+  a complaint is there whether it moved anybody or not.
 - everything else in `after`: the key, tags, metadata, `attempts[h.attempt - 1]` of a happening `h`.
 
 An observer decides only by what it is given, is quick, and raises nothing: it runs in front of

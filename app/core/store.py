@@ -4,7 +4,7 @@ No command is sent twice by itself. Repeating a move is safe: it carries a token
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
@@ -25,10 +25,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A message that is ours to work on, with its body."""
+    """A message that is ours to work on, with its body.
+
+    `suppressed` are those of its recipients who are on the list, by bare address, with the words
+    for it; None where nobody has looked yet.
+    """
 
     message: Message
     body: Body
+    suppressed: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,10 @@ class Change:
     """A message as it was seen and as it is to be.
 
     `ring` puts it into the queue, `lease_until` extends its lease and refuses the move where that
-    has run out, `lease_over` refuses the move where somebody's lease holds, `drop_body` deletes the
-    content, and `keep` is set where the message has ended: how long its record stays. `happenings`
-    are what providers have reported, for the timeline. With
+    has run out, `lease_over` refuses the move where somebody's lease holds, and `keep` is set where
+    the message has ended: how long its record stays. Of the content, `drop_body` deletes it,
+    `body_lasts` says how long it stays at most, and `needs_body` refuses the move where it is gone.
+    `happenings` are what providers have reported, for the timeline; `also` is done with it. With
     `lease_until` or `promised`, the change is in doubt until a replica has confirmed it, where one
     has to. The same change may be written again where an answer was lost: it is known by its
     `token`.
@@ -51,8 +57,11 @@ class Change:
     lease_over: bool = False
     promised: bool = False
     drop_body: bool = False
+    body_lasts: timedelta | None = None
+    needs_body: bool = False
     keep: timedelta | None = None
     happenings: tuple[Happening, ...] = ()
+    also: tuple[Command, ...] = ()
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -87,9 +96,12 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class AcceptResult:
-    """What became of a request to accept; if replayed, `ids` and `answer` are the first ones."""
+    """What became of a request to accept; if replayed, `ids` and `answer` are the first ones.
 
-    kind: Literal["accepted", "replayed", "mismatch", "full"]
+    If `listed`, nothing was written: somebody may be on the list of suppressions.
+    """
+
+    kind: Literal["accepted", "replayed", "mismatch", "full", "listed"]
     ids: tuple[str, ...]
     answer: str = ""
 
@@ -117,11 +129,13 @@ class MessageStore:
         idempotency: Idempotency | None,
         room: int | None = None,
         keep: timedelta | None = None,
+        unless: Sequence[str] = (),
     ) -> AcceptResult:
         """Writes new messages of one API key, with their jobs and the Idempotency-Key, or none.
 
-        None are written where there would be more than `room` unfinished messages then. The records
-        of those that go to nobody are kept for `keep`.
+        None are written where there would be more than `room` unfinished messages then, or where
+        one of the members `unless` is on the list of suppressions. The records of those that go to
+        nobody are kept for `keep`.
         """
         first = messages[0][0]
         arguments: list[str | int | bytes] = [
@@ -136,6 +150,8 @@ class MessageStore:
                 more=_over_at_once([message for message, _ in messages], keep),
             ),
             idempotency.answer if idempotency else "",
+            len(unless),
+            *unless,
         ]
         for message, body in messages:
             record = {"version": str(message.version), **records.encode(message)}
@@ -152,14 +168,14 @@ class MessageStore:
         if kind == "replayed":
             first_answer, *ids = rest
             return AcceptResult("replayed", tuple(ids), first_answer)
-        if any(rest):
+        if kind == "accepted" and any(rest):
             log.error("not written with the messages", message=first.id, failed=rest)
         return AcceptResult(cast("Any", kind), tuple(m.id for m, _ in messages))
 
     def replay(self, api_key: str, idempotency: Idempotency) -> AcceptResult | None:
         """What was answered to an equal request with the same key; None if there was none."""
         key = keys.idempotency(api_key, idempotency.key_hash)
-        arguments: list[str | int] = [idempotency.fingerprint, "", "", api_key, 0, "", "", ""]
+        arguments: list[str | int] = [idempotency.fingerprint, "", "", api_key, 0, "", "", "", 0]
         answer, confirmed = self._scripts.exchange("accept", [key], arguments, confirm=True)
         kind, *rest = cast("list[str]", answer)
         if kind != "replayed":
@@ -250,6 +266,8 @@ class MessageStore:
 
         Returns for each what `move` would return or raise. Raises StoreUnavailable for all of them.
         """
+        if not changes:
+            return []
         try:
             moved = self._move_many(changes)
         except WriteInDoubt:
@@ -264,7 +282,8 @@ class MessageStore:
     def _move_many(self, changes: Sequence[Change]) -> list[Moved]:
         arguments: list[str | int] = []
         for change in changes:
-            also = self._also(Step(change.before, change.after, change.happenings))
+            step = Step(change.before, change.after, change.happenings)
+            also = self._also(step, more=change.also)
             arguments += _move_arguments(change, also)
         confirm = any(change.to_be_confirmed for change in changes)
         answers, confirmed = self._scripts.exchange("move", [], arguments, confirm=confirm)
@@ -362,14 +381,11 @@ class MessageStore:
             self._scripts.read(lambda r: r.zrevrangebylex(name, upper, lower, 0, limit)),
         )
 
-    def due(self, now: datetime, limit: int) -> list[str]:
-        """Ids of waiting messages whose time has come."""
-        return self._up_to(keys.WAITING, now, limit)
-
     def ring_due(self, now: datetime, limit: int) -> tuple[int, list[str]]:
         """Puts those whose time has come into their queues: how many, and the ids of the others.
 
-        The others are held for an answer, and their time is over.
+        Those of high priority come first, and bulk last. The others are held for an answer, and
+        their time is over.
         """
         rung, *others = self._scripts.run(
             "due", [], [records.to_ms(now), limit, queue.rq_time(now)]
@@ -382,13 +398,12 @@ class MessageStore:
 
     def abandoned(self, now: datetime, limit: int) -> list[str]:
         """Ids of messages whose lease has run out."""
-        return self._up_to(keys.LEASED, now, limit)
-
-    def _up_to(self, name: str, now: datetime, limit: int) -> list[str]:
         ms = records.to_ms(now)
         return cast(
             "list[str]",
-            self._scripts.read(lambda r: r.zrangebyscore(name, "-inf", ms, start=0, num=limit)),
+            self._scripts.read(
+                lambda r: r.zrangebyscore(keys.LEASED, "-inf", ms, start=0, num=limit)
+            ),
         )
 
     def ring_again(self, now: datetime, limit: int) -> list[str]:
@@ -452,11 +467,12 @@ class MessageStore:
 
         def read(redis: Redis) -> list[int]:
             pipeline = redis.pipeline(transaction=False)
-            for name in (keys.WAITING, keys.QUEUED, keys.LEASED):
+            for name in (*keys.WAITING_BY_PRIORITY, keys.QUEUED, keys.LEASED):
                 pipeline.zcard(name)
             return pipeline.execute()
 
-        return dict(zip(("waiting", "queued", "sending"), self._scripts.read(read), strict=True))
+        *waiting, queued, sending = self._scripts.read(read)
+        return {"waiting": sum(waiting), "queued": queued, "sending": sending}
 
     def memory(self) -> Memory | None:
         """The server's memory; None where it does not say."""
@@ -508,7 +524,7 @@ def _move_arguments(change: Change, also: str) -> list[str | int]:
         queue.rq_time(now),
         _lease_argument(change),
         "1" if change.ring else "0",
-        "drop" if change.drop_body else "keep",
+        _body_argument(change),
         change.before.evidence,
         "" if change.keep is None else change.keep // timedelta(milliseconds=1),
         change.before.lease.owner if change.before.lease is not None else "",
@@ -526,6 +542,15 @@ def _lease_argument(change: Change) -> str | int:
     if change.lease_over:
         return "over"
     return "" if change.lease_until is None else records.to_ms(change.lease_until)
+
+
+def _body_argument(change: Change) -> str | int:
+    if change.needs_body:
+        return "need"
+    lasts = change.body_lasts
+    if change.drop_body or (lasts is not None and lasts <= timedelta(0)):
+        return "drop"
+    return "keep" if lasts is None else lasts // timedelta(milliseconds=1)
 
 
 def _moved(change: Change, answer: str, confirmed: bool) -> Moved:

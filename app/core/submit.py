@@ -1,7 +1,8 @@
 """Accepting messages: what an application asked for becomes a record and a job at once."""
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -23,17 +24,21 @@ from app.core.models import (
     Recipient,
     RecipientKind,
     TemplateUsed,
+    Track,
 )
 from app.core.plain_text import text_of
 from app.core.records import to_ms
 from app.core.rendering import TemplateFaults
 from app.core.scripting import StoreUnavailable, WriteInDoubt
 from app.core.store import AcceptResult, Idempotency, MessageStore
-from app.core.suppression import Suppression, Suppressions
+from app.core.suppression import Suppression, Suppressions, members
 from app.core.templates import Templates
 from providers.types import Address, Attachment
 
 log = structlog.get_logger(__name__)
+
+_MOST_LOOKED_UP = 10_000
+"""Places in the list of suppressions that the step looks at which accepts."""
 
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 """Counted from when the mail was due."""
@@ -59,6 +64,7 @@ class Submission:
     metadata: Mapping[str, str] | None = None
     providers: tuple[str, ...] = ()
     on_unknown: OnUnknown | None = None
+    failover_on_block: bool | None = None
     expires_at: datetime | None = None
     send_at: datetime | None = None
     priority: Priority = Priority.NORMAL
@@ -68,6 +74,8 @@ class Submission:
     attachments: tuple[Attachment, ...] = ()
     unsubscribe: bool = False
     override_suppression: str | None = None
+    track: Track = Track()
+    callback_url: str | None = None
 
 
 Faults = Mapping[str, list[str]]
@@ -107,8 +115,12 @@ class AcceptInDoubt(Exception):
         self.message_ids = message_ids
 
 
+class _Listed(Exception):
+    """Somebody may be suppressed, so that nothing was written."""
+
+
 class Submitter:
-    """Accepts messages; `on_unknown` and `expiry` are for those that do not say.
+    """Accepts messages; `on_unknown`, `failover_on_block` and `expiry` are for those that do not say.
 
     Without a `backlog`, there may be any number of them. Those that go to nobody, as all of their
     recipients are among the `suppressions`, have ended then, and are kept for `retention`.
@@ -124,7 +136,9 @@ class Submitter:
         templates: Templates | None = None,
         suppressions: Suppressions | None = None,
         retention: timedelta | None = None,
+        failover_on_block: bool = False,
     ) -> None:
+        self._failover_on_block = failover_on_block
         self._templates = templates
         self._suppressions = suppressions
         self._retention = retention
@@ -208,9 +222,27 @@ class Submitter:
 
         What has faults is not written; its faults are part of the answer.
         """
+        submissions = [request for request in requests if isinstance(request, Submission)]
+        # Mostly nobody is on the list, which the step that accepts finds out by itself.
+        unless = [] if self._suppressions is None else members(_emails(submissions))
+        if len(unless) <= _MOST_LOOKED_UP:
+            with contextlib.suppress(_Listed):
+                return self._written(api_key, requests, idempotency_key, fingerprint, {}, unless)
+        listed = self._listed(submissions)
+        return self._written(api_key, requests, idempotency_key, fingerprint, listed)
+
+    def _written(
+        self,
+        api_key: str,
+        requests: Sequence[Submission | Faults],
+        idempotency_key: str | None,
+        fingerprint: str,
+        listed: Mapping[str, Suppression],
+        unless: Sequence[str] = (),
+    ) -> Batch:
+        """The messages, written. Raises _Listed where one of `unless` is on the list."""
         now = self._clock()
         submissions = [request for request in requests if isinstance(request, Submission)]
-        listed = self._listed(submissions)
         accepted = [
             (self._message(api_key, submission, now, listed), _body(submission))
             for submission in submissions
@@ -229,9 +261,11 @@ class Submitter:
         priorities = {message.priority for message in messages}
         room = None if self._backlog is None else self._backlog.room(*priorities)
         try:
-            result = self._store.accept(accepted, idempotency, room, self._retention)
+            result = self._store.accept(accepted, idempotency, room, self._retention, unless)
         except WriteInDoubt as error:
             raise AcceptInDoubt(*(message.id for message in messages)) from error
+        if result.kind == "listed":
+            raise _Listed
         if result.kind == "mismatch":
             raise IdempotencyMismatch
         if result.kind == "full":
@@ -247,9 +281,7 @@ class Submitter:
         """What stands against the recipients, by address."""
         if self._suppressions is None:
             return {}
-        return self._suppressions.find(
-            address.email for s in submissions for address in (*s.to, *s.cc, *s.bcc)
-        )
+        return self._suppressions.find(_emails(submissions))
 
     def _message(
         self,
@@ -271,11 +303,16 @@ class Submitter:
                 metadata=submission.metadata or {},
                 providers=submission.providers,
                 on_unknown=submission.on_unknown or self._on_unknown,
+                failover_on_block=self._failover_on_block
+                if submission.failover_on_block is None
+                else submission.failover_on_block,
                 expires_at=submission.expires_at,
                 template=_template_used(submission),
                 attachments=tuple(map(_attached, submission.attachments)),
                 unsubscribe=submission.unsubscribe,
                 override_suppression=submission.override_suppression,
+                track=submission.track,
+                callback_url=submission.callback_url,
             ),
             recipients=_recipients(submission),
             state=MessageState.QUEUED,
@@ -293,6 +330,10 @@ class Submitter:
         if due == now or not lifecycle.outstanding(message):
             return message
         return lifecycle.scheduled(message, due, message.expires_at, now)
+
+
+def _emails(submissions: Sequence[Submission]) -> Iterator[str]:
+    return (address.email for s in submissions for address in (*s.to, *s.cc, *s.bcc))
 
 
 def fingerprint(request: Any) -> str:

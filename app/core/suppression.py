@@ -18,7 +18,7 @@ import orjson
 from redis import Redis
 
 from app.core import fates, keys
-from app.core.models import Clock
+from app.core.models import OURS, Clock
 from app.core.records import from_ms, to_ms
 from app.core.scripting import Scripts
 from app.core.steps import Command, Step
@@ -35,6 +35,8 @@ class SuppressionReason(StrEnum):
     HARD_BOUNCE = "hard_bounce"
     MANUAL = "manual"
 
+
+_ENDS = tuple(f" {reason.value}" for reason in SuppressionReason)
 
 REPORTED: Mapping[tuple[EventType, Bounce | None], SuppressionReason] = MappingProxyType(
     {
@@ -71,6 +73,8 @@ class Suppression:
 
 def normal(email: str) -> str:
     """The form in which addresses are compared: case and the spelling of the domain are nothing."""
+    if email.isascii():
+        return email.strip().lower()
     local, _, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
     domain = domain.lower()
     if not domain.isascii():
@@ -85,7 +89,8 @@ def observe(step: Step) -> Iterator[Command]:
     """Whom the reports of a step suppress, as commands to be done with it."""
     for happening in step.happenings:
         reason = REPORTED.get((happening.type, happening.bounce))
-        if reason is None:
+        # Whoever unsubscribed by our link is on the list already.
+        if reason is None or happening.provider == OURS:
             continue
         known = fates.recipients_of(step.after, happening)
         for email in sorted(known) or [happening.recipient]:
@@ -95,7 +100,7 @@ def observe(step: Step) -> Iterator[Command]:
 def observe_stray(provider: str, event: DeliveryEvent) -> Iterator[Command]:
     """Whom a report suppresses that belongs to no message of ours."""
     reason = REPORTED.get((event.type, event.bounce))
-    if reason is not None:
+    if reason is not None and provider != OURS:
         yield from _written(event.recipient, reason, provider, event.occurred_at, None)
 
 
@@ -123,13 +128,8 @@ class Suppressions:
     def find(self, emails: Iterable[str]) -> dict[str, Suppression]:
         """What stands against some addresses now, by address as it is spelt here."""
         wanted = {email: normal(email) for email in emails}
-        members = [
-            _member(email, reason)
-            for email in dict.fromkeys(wanted.values())
-            for reason in SuppressionReason
-        ]
         first: dict[str, Suppression] = {}
-        for entry in self._read(members):
+        for entry in self._read(members(wanted.values())):
             if self._holds(entry):
                 first.setdefault(entry.email, entry)
         return {email: first[form] for email, form in wanted.items() if form in first}
@@ -142,15 +142,15 @@ class Suppressions:
     def page(self, after: str | None, limit: int) -> tuple[list[Suppression], str | None]:
         """A page of the list in the order of addresses, and its cursor to the next one."""
         lower = "-" if after is None else f"({after}"
-        members = self._scripts.read(
+        found = self._scripts.read(
             lambda r: r.zrangebylex(keys.SUPPRESSION_ORDER, lower, "+", 0, limit + 1)
         )
-        shown = members[:limit]
+        shown = found[:limit]
         entries = self._read(shown)
         over = [entry for entry in entries if not self._holds(entry)]
         if over:
             self._forget([(_member(e.email, e.reason), _encode(e)) for e in over])
-        following = shown[-1] if len(members) > limit else None
+        following = shown[-1] if len(found) > limit else None
         return [entry for entry in entries if self._holds(entry)], following
 
     def add(self, entries: Sequence[Suppression]) -> None:
@@ -186,6 +186,12 @@ class Suppressions:
         texts = self._scripts.read(read) if members else []
         pairs = zip(members, texts, strict=True)
         return [_decode(member, text) for member, text in pairs if text is not None]
+
+
+def members(emails: Iterable[str]) -> list[str]:
+    """Where in the list everything stands that is held against addresses, if anything is."""
+    forms = dict.fromkeys(normal(email) for email in emails)
+    return [form + end for form in forms for end in _ENDS]
 
 
 def _member(email: str, reason: SuppressionReason) -> str:

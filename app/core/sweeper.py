@@ -17,7 +17,7 @@ from app.core.store import Change, MessageStore
 log = structlog.get_logger(__name__)
 
 _BATCH = 500
-_DUE_BATCH = 200
+_STEP = 100
 """What is put into the queues in one step keeps the store from others for a few milliseconds."""
 
 
@@ -74,14 +74,16 @@ class Sweeper:
     def ring_due(self) -> int:
         """Puts messages whose time has come into their queues; how many. Raises StoreUnavailable.
 
-        Where nothing is due it is one look at the end of a list, however long that is.
+        Where nothing is due it is one look at the end of each list, however long that is.
         """
-        now, due = self._clock(), 0
+        due = 0
         while True:
-            rung, others = self._store.ring_due(now, _DUE_BATCH)
+            # What becomes due meanwhile takes its turn by its priority, too.
+            now = self._clock()
+            rung, others = self._store.ring_due(now, _STEP)
             found = rung + self._requeue(others, now)
             due += found
-            if not found or rung + len(others) < _DUE_BATCH:
+            if not found or rung + len(others) < _STEP:
                 return due
 
     def run(self) -> Swept:
@@ -108,10 +110,18 @@ class Sweeper:
         return [] if now < self._patient_until else self._store.abandoned(now, _BATCH)
 
     def _requeue(self, message_ids: list[str], now: datetime) -> int:
+        steps = range(0, len(message_ids), _STEP)
+        return sum(self._requeue_step(message_ids[at : at + _STEP], now) for at in steps)
+
+    def _requeue_step(self, message_ids: list[str], now: datetime) -> int:
+        found = self._store.get_many(message_ids)
+        changes = [self._change(m, now) for m in found if m is not None and _has_nobody(m, now)]
         moved = 0
-        for message in self._store.get_many(message_ids):
-            if message is not None and _has_nobody(message, now):
-                moved += self._store.move(self._change(message, now)) is not None
+        for change, answer in zip(changes, self._store.move_many(changes), strict=True):
+            if isinstance(answer, Exception):
+                log.error("message not swept", message=change.after.id, error=str(answer))
+            else:
+                moved += answer is not None
         return moved
 
     def _change(self, message: Message, now: datetime) -> Change:

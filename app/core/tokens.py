@@ -51,6 +51,15 @@ def a_day(limit: int) -> Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """That a mail to so many may be given to a provider, by tokens of this `batch` of a process."""
+
+    provider: str
+    recipients: int
+    batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Shortage:
     """A provider has been given all that it is to be given, for so many `seconds`."""
 
@@ -88,7 +97,7 @@ class Account:
         self.shelves = tuple(map(Shelf, windows))
         self.shortage = ""
         self.short_until = self.line_ends = float("-inf")
-        self.short_of = 0
+        self.short_of = self.batch = 0
 
     def short(self, recipients: int, now: float) -> Shortage | None:
         if recipients < self.short_of or now >= self.short_until:
@@ -106,6 +115,17 @@ class Account:
             shelf.tokens -= shelf.window.cost(recipients)
         return True
 
+    def put_back(self, recipients: int, batch: int) -> None:
+        """Takes tokens back that were not used after all.
+
+        Only those of the batch at hand: in which slot others are counted is no longer known. What
+        was more than a limit stands in several slots.
+        """
+        exact = all(s.window.cost(recipients) <= s.window.limit for s in self.shelves)
+        if batch == self.batch and exact:
+            for shelf in self.shelves:
+                shelf.tokens += shelf.window.cost(recipients)
+
     def arguments(self, name: str, recipients: int, now: float) -> list[str | int]:
         """What the script wants to know."""
         arguments: list[str | int] = [name, len(self.shelves)]
@@ -121,11 +141,13 @@ class Account:
         self.clear()
 
     def given(self, now: float, tokens: Sequence[int], slots: Sequence[int]) -> None:
+        self.batch += 1
         for shelf, count, slot in zip(self.shelves, tokens, slots, strict=True):
             shelf.tokens, shelf.taken, shelf.slot = count, count, slot
             shelf.good_until = now + _MOMENT_MS / 1000
 
     def clear(self) -> None:
         """Forgets its tokens: they have been given back, or nobody knows if they have."""
+        self.batch += 1
         for shelf in self.shelves:
             shelf.clear()

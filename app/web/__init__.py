@@ -17,6 +17,7 @@ from app.web import (
     routing,
     session,
     suppressions,
+    tracking,
     unsubscribing,
 )
 
@@ -39,6 +40,7 @@ def register(app: Flask, services: Services) -> None:
         previews.blueprint,
         routing.blueprint,
         suppressions.blueprint,
+        tracking.blueprint,
         unsubscribing.blueprint,
     ):
         pages.register_blueprint(blueprint)

@@ -13,7 +13,8 @@ from app.api.schemas import MessageRequest
 from app.core.submit import Submission
 
 LISTS = ("reply_to", "to", "cc", "bcc")
-FIELDS = ("from", *LISTS, "subject", "text", "html", "attachments", "send_at", "priority")
+TRACK = ("track_opens", "track_clicks")
+FIELDS = ("from", *LISTS, "subject", "text", "html", "attachments", *TRACK, "send_at", "priority")
 
 _REQUEST = MessageRequest()
 _REQUIRED = fields.Field.default_error_messages["required"]
@@ -56,6 +57,9 @@ class MailForm:
         for name in ("text", "html"):
             request[name] = self.values[name]
         request["attachments"] = list(self.files)
+        request["track"] = {
+            name.removeprefix("track_"): True for name in TRACK if self.values[name]
+        }
         return cast("Submission", _REQUEST.load({n: v for n, v in request.items() if v}))
 
     def faults(self, errors: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -11,9 +11,11 @@ from flask.typing import ResponseReturnValue
 from app.api.auth import open_route
 from app.api.context import services
 from app.api.errors import Problem
+from app.core import ids
 from app.core.suppression import Suppression, SuppressionReason, normal
 from app.core.unsubscribing import Unsubscriber
 from app.web.session import from_any_site
+from providers.types import DeliveryEvent, EventType
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +47,24 @@ def act(token: str) -> ResponseReturnValue:
         )
         services().suppressions.add([entry])
         log.info("unsubscribed", message=who.message_id)
+    _tell(who)
     return render_template("web/unsubscribe.html", email=who.email, done=True)
+
+
+def _tell(who: Unsubscriber) -> None:
+    """Adds it to what is known of the message, once however often it is asked."""
+    if who.attempt is None:
+        return
+    attempt_id = ids.attempt_id(who.message_id, who.attempt)
+    services().event_inbox.note(
+        DeliveryEvent(
+            id=f"unsubscribed {attempt_id}",
+            type=EventType.UNSUBSCRIBED,
+            occurred_at=services().clock(),
+            recipient=who.email,
+            attempt_id=attempt_id,
+        )
+    )
 
 
 def _who(token: str) -> Unsubscriber:

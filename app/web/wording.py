@@ -92,6 +92,7 @@ SOURCES: Mapping[Source, str] = MappingProxyType(
         Source.ANSWER: "its answer, which came late",
         Source.EVENTS: "its list of events",
         Source.WEBHOOK: "its webhook",
+        Source.RECIPIENT: "a recipient, who has got it",
         Source.OPERATOR: "a person",
     }
 )

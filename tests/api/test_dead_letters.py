@@ -132,3 +132,15 @@ def test_a_message_that_never_was_is_not_found(shop):
     never = "msg_" + "0" * 26
     for verb, body in (("resend", {}), ("drop", None), ("resolve", {"outcome": "sent"})):
         assert problem(shop.post(f"/messages/{never}/{verb}", json=body)) == (404, "not_found")
+
+
+def test_what_a_provider_did_with_its_mail_is_shown(shop):
+    for provider in shop.get("/providers").json["providers"]:
+        assert provider["moved_back"] is False
+        assert provider["track_record"] == {
+            "impression": "unknown",
+            "reason": None,
+            "taken": 0,
+            "heard": 0,
+            "blocked": 0,
+        }

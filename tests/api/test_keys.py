@@ -97,6 +97,7 @@ def path(app, rule) -> str:
     """A path that the rule matches."""
     values = {"message_id": "msg_" + "0" * 26, "name": "mailgun", "provider": "mailgun"}
     values["email"] = "ann@example.net"
+    values |= {"callback_id": "cb_" + "0" * 24, "delivery_id": "evt_" + "0" * 26}
     with app.test_request_context():
         adapter = app.url_map.bind("localhost")
         return adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments})

@@ -89,6 +89,9 @@ def test_prometheus_reads_the_metrics(shop):
     assert places == {"waiting": 0, "queued": 1, "sending": 0}
     fit = {s.labels["provider"]: s.value for s in families["steadpost_provider_fit"].samples}
     assert fit == {"mailgun": 1, "sendgrid": 1, "ses": 1}
+    suspect = families["steadpost_provider_suspect"].samples
+    assert {s.labels["provider"] for s in suspect} == {"mailgun", "sendgrid", "ses"}
+    assert {s.value for s in suspect} == {0}
 
 
 def test_metrics_want_a_key(app):

@@ -26,6 +26,8 @@ def test_a_status_says_what_became_of_each_recipient(shop, message_id):
         "send_at": None,
         "next_attempt_at": None,
         "possible_duplicate": False,
+        "opened": None,
+        "clicked": None,
         "attempts": [],
     }
     assert [(r["kind"], r["email"], r["status"], r["reason"]) for r in recipients] == [

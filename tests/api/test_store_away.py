@@ -30,6 +30,7 @@ BODIES = {
     "status.ask_for_status": {"id": "msg_" + "0" * 26},
     "dead letters.resolve": {"outcome": "sent"},
     "suppressions.add_suppressions": {"email": "ann@example.net"},
+    "callbacks.add_callback": {"url": "https://app.example.com/"},
 }
 
 

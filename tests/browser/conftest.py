@@ -44,6 +44,12 @@ class Steadpost:
         answer = requests.get(f"{self.simulator_url}/inbox.json", timeout=10).json()
         return [mail for mail in answer["mails"] if mail["subject"] == subject]
 
+    def unsubscribe_path(self, subject: str) -> str:
+        """Where the link leads by which the recipient of this mail unsubscribes."""
+        (mail,) = until(lambda: self.mails(subject))
+        headers = {header["name"].lower(): header["value"] for header in mail["headers"]}
+        return str(headers["list-unsubscribe"]).strip("<>").removeprefix(self.url)
+
     def messages(self, subject: str) -> list[dict[str, Any]]:
         """What the service was given under this subject."""
         return [m for m in self.call("GET", "/messages")["messages"] if m["subject"] == subject]
@@ -77,6 +83,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steadpost]:
         "PORT": str(web),
         "SIMULATOR_PORT": str(simulator),
         "SIMULATOR_WEBHOOKS": "off",
+        "PROVIDER_QUOTAS": "ses:1000/s+50000/day",
         "WEB_PROCESSES": "1",
         "WORKER_PROCESSES": "1",
         "CONNECT_TIMEOUT": "1s",

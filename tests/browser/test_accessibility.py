@@ -1,5 +1,8 @@
 """Every page, on a phone and on a desktop, light and dark: it fits, and axe finds no fault."""
 
+import base64
+from collections.abc import Iterator
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -96,3 +99,68 @@ def test_the_pages_are_accessible(
     visit.go("/outbox")
     expect(page.get_by_text("Nothing was sent with this key yet.")).to_be_visible()
     look_closely(page)
+
+
+@pytest.fixture(scope="module")
+def link(running: Steadpost) -> str:
+    """Where a recipient unsubscribes."""
+    running.switch("up")
+    running.send("Unsubscribe?", to=["leaving@example.net"], unsubscribe=True)
+    return running.unsubscribe_path("Unsubscribe?")
+
+
+@pytest.fixture(scope="module")
+def with_file(running: Steadpost) -> str:
+    """The page of a message with a file."""
+    content = base64.b64encode(b"%PDF-1.7").decode()
+    file = {"filename": "an invoice " + "of" * 40 + ".pdf", "content": content}
+    return running.send("With a file", attachments=[file])
+
+
+@pytest.fixture(scope="module")
+def routes(running: Steadpost) -> Iterator[None]:
+    route = {"name": "receipts", "tags": ["receipt"], "domains": ["*.example.net"]}
+    places = ["ses:10%", "mailgun"]
+    running.call("PUT", "/routes", json={"routes": [{**route, "providers": places}]})
+    try:
+        yield
+    finally:
+        running.call("PUT", "/routes", json={"routes": []})
+
+
+@pytest.mark.parametrize("visit", VISITS, indirect=True)
+def test_the_pages_of_lists_files_and_links_are_accessible(
+    visit: Visit, link: str, with_file: str, routes: None
+) -> None:
+    visit.expect("404", "422")
+    page = visit.go(link)
+    look_closely(page)
+    page.get_by_role("button", name="Unsubscribe").click()
+    expect(page.get_by_role("heading", name="You are unsubscribed")).to_be_visible()
+    look_closely(page)
+    visit.go("/u/no-such-link")
+    look_closely(page)
+
+    page = visit.log_in()
+    file = {"name": "virus.exe", "mimeType": "application/x-msdownload", "buffer": b"MZ"}
+    page.get_by_label("Files").set_input_files([file])
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#faults")).to_be_visible()
+    expect(page.get_by_text("Please choose them again: virus.exe")).to_be_visible()
+    look_closely(page)
+    visit.go(with_file)
+    expect(page.locator(".verdict-state")).to_have_text("Sent")
+    look_closely(page)
+
+    visit.go("/routing")
+    expect(page.get_by_role("heading", name="Routes")).to_be_visible()
+    look_closely(page)
+
+    visit.go("/suppressed")
+    expect(page.get_by_text("leaving@example.net", exact=True)).to_be_visible()
+    look_closely(page)
+    for email in ("not an address", "Not.Again@Example.org"):
+        page.get_by_role("textbox", name="Address").last.fill(email)
+        page.get_by_role("button", name="Add").click()
+        expect(page.get_by_role("status").or_(page.get_by_role("alert")).first).to_be_visible()
+        look_closely(page)

@@ -13,12 +13,12 @@ from typing import Self
 import requests
 
 from app import ports
-from config import SIMULATED_PROVIDERS, Settings, simulator_environment
+from config import Settings, simulator_environment
 from tests.chaos.leash import Leash
 from tests.chaos.ledger import Arrival
 from tests.waiting import until
 
-PROVIDERS = SIMULATED_PROVIDERS
+PROVIDERS = ("mailgun", "sendgrid", "ses")
 MODES = (
     "refuse-connections",
     "http-500",

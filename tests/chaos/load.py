@@ -9,7 +9,7 @@ from zlib import crc32
 
 import requests
 
-from config import SIMULATED_PROVIDERS as PROVIDERS
+from tests.chaos.judge import PROVIDERS
 from tests.chaos.ledger import Accepted
 
 CLIENTS = 6

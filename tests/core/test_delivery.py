@@ -24,6 +24,7 @@ from app.core.scripting import Scripts, StoreUnavailable
 from app.core.store import MessageStore
 from app.core.suppression import Suppressions
 from app.core.sweeper import Sweeper
+from app.core.tracking import Tracking
 from app.core.unsubscribing import UnsubscribeLinks
 from providers.errors import (
     AccountRefused,
@@ -78,6 +79,7 @@ class Service:
             quotas=self.quotas,
             suppressions=self.suppressions,
             unsubscribe_links=self.links,
+            tracking=Tracking("https://mail.example.com", b"k" * 32),
         )
 
     def accept(self, *to: str, **changes):

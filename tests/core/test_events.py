@@ -53,13 +53,15 @@ class Bench:
         self.strays.append(event)
         return [("INCR", "sp:strays-of-tests")]
 
-    def sent(self, outcome=Outcome.ACCEPTED, emails=("ann@example.net",)):
+    def sent(self, outcome=Outcome.ACCEPTED, emails=("ann@example.net",), **asked):
         """A message that one provider was asked to take."""
         now = self.clock()
         new = Message(
             id=ID,
             key="shop",
-            envelope=Envelope(Address("o@shop.example"), (), "Hi", (), (), {}, (), "failover"),
+            envelope=Envelope(
+                Address("o@shop.example"), (), "Hi", (), (), {}, (), "failover", **asked
+            ),
             recipients=tuple(Recipient(email, "", "to") for email in emails),
             state=MessageState.QUEUED,
             created_at=now,

@@ -8,13 +8,15 @@ from datetime import timedelta
 import pytest
 from redis import Redis
 
-from app.core import keys
+from app.core import keys, lifecycle
 from app.core.breaker import BreakerPolicy
 from app.core.models import MessageState
 from app.core.quotas import Quotas
 from app.core.scripting import Scripts, StoreUnavailable
-from app.core.tokens import Window, a_day, a_second
+from app.core.store import Change
+from app.core.tokens import Grant, Shortage, Window, a_day, a_second
 from app.services import connect
+from providers.errors import Unknown
 from tests.core.test_delivery import Service, outcomes
 from tests.waiting import until
 
@@ -43,7 +45,7 @@ def quotas(redis: Redis, **windows: Window | tuple[Window, ...]) -> Quotas:
 
 def taken(of: Quotas, name: str, recipients: int = 1, most: int = 1000) -> int:
     """How many mails find a place now, one after the other."""
-    return next(n for n in range(most) if of.take(name, recipients) is not None)
+    return next(n for n in range(most) if isinstance(of.take(name, recipients), Shortage))
 
 
 def test_as_many_find_a_place_within_a_second_as_the_quota_says(redis: Redis):
@@ -52,7 +54,7 @@ def test_as_many_find_a_place_within_a_second_as_the_quota_says(redis: Redis):
     assert taken(of, "ses") == 20
     shortage = of.take("ses", 1)
     assert shortage.words == "has been given its 20 messages a second"
-    until(lambda: of.take("ses", 1) is None)
+    until(lambda: isinstance(of.take("ses", 1), Grant))
     assert 1 <= time.monotonic() - began < 1.5
     assert shortage.seconds == pytest.approx(1, abs=0.2)
 
@@ -87,9 +89,9 @@ def test_a_mail_to_more_than_a_seconds_worth_has_it_for_itself_and_is_paid_for_a
     of = quotas(redis, ses=a_second(10, counts_recipients=True))
     assert of.obstacle("ses", 35) is None
     began = time.monotonic()
-    assert of.take("ses", 35) is None
-    assert of.take("ses", 1) is not None
-    until(lambda: of.take("ses", 1) is None)
+    assert isinstance(of.take("ses", 35), Grant)
+    assert isinstance(of.take("ses", 1), Shortage)
+    until(lambda: isinstance(of.take("ses", 1), Grant))
     # 30 for three seconds, and room beside the other five in the fourth.
     assert 3 <= time.monotonic() - began < 4
 
@@ -103,13 +105,13 @@ def test_a_mail_to_more_than_a_days_worth_never_has_a_place(redis: Redis):
 
 def test_what_is_too_old_leaves_a_window_slot_by_slot(redis: Redis):
     of = quotas(redis, ses=Window("day", 10, 400, 50, counts_recipients=True))
-    assert of.take("ses", 6) is None
+    assert isinstance(of.take("ses", 6), Grant)
     time.sleep(0.25)
-    assert of.take("ses", 4) is None
-    assert of.take("ses", 1) is not None
-    until(lambda: of.take("ses", 6) is None, seconds=2)
-    assert of.take("ses", 1) is not None
-    until(lambda: of.take("ses", 4) is None, seconds=2)
+    assert isinstance(of.take("ses", 4), Grant)
+    assert isinstance(of.take("ses", 1), Shortage)
+    until(lambda: isinstance(of.take("ses", 6), Grant), seconds=2)
+    assert isinstance(of.take("ses", 1), Shortage)
+    until(lambda: isinstance(of.take("ses", 4), Grant), seconds=2)
 
 
 class Worker:
@@ -132,7 +134,7 @@ class Worker:
 
     def _work(self, size: int) -> None:
         while (now := time.monotonic()) < self.end:
-            if self.quotas.take("ses", size) is None:
+            if isinstance(self.quotas.take("ses", size), Grant):
                 self.notes.append((self.looked.at, size))
                 time.sleep(0.001 * (hash(now) % 5))
             else:
@@ -176,14 +178,14 @@ def test_no_stretch_of_a_second_has_more_than_the_quota_however_many_ask(
 def test_the_more_is_sent_the_more_mail_a_round_trip_serves(valkey: Redis):
     scripts = Counted(valkey)
     of = Quotas({"ses": (a_second(20_000, counts_recipients=False),)}, scripts)
-    assert all(of.take("ses", 1) is None for _ in range(5000))
+    assert all(isinstance(of.take("ses", 1), Grant) for _ in range(5000))
     assert scripts.trips < 250
 
 
 def test_who_takes_little_sets_little_aside(redis: Redis):
     of = quotas(redis, ses=a_second(1000, counts_recipients=False))
     for _ in range(3):
-        assert of.take("ses", 1) is None
+        assert isinstance(of.take("ses", 1), Grant)
         time.sleep(0.06)
     assert of.used() == {"ses": (3,)}
 
@@ -191,7 +193,9 @@ def test_who_takes_little_sets_little_aside(redis: Redis):
 def test_a_provider_without_a_quota_costs_no_round_trip(redis: Redis):
     scripts = Counted(redis)
     of = Quotas({"ses": (a_day(1),), "mailgun": ()}, scripts)
-    assert all(of.take(name, 50) is None for name in ("mailgun", "sendgrid") for _ in range(99))
+    assert all(
+        isinstance(of.take(name, 50), Grant) for name in ("mailgun", "sendgrid") for _ in range(99)
+    )
     assert of.of("mailgun") == ()
     assert scripts.trips == 0
 
@@ -201,7 +205,7 @@ def test_that_a_quota_is_used_up_is_known_without_asking_again(redis: Redis):
     of = Quotas({"ses": (a_day(5),)}, scripts)
     taken(of, "ses")
     trips = scripts.trips
-    assert all(of.take("ses", 1) is not None for _ in range(99))
+    assert all(isinstance(of.take("ses", 1), Shortage) for _ in range(99))
     assert scripts.trips == trips
 
 
@@ -212,9 +216,9 @@ def test_who_comes_next_is_asked_in_the_same_round_trip(redis: Redis):
     taken(of, "sendgrid")
     scripts = Counted(redis)
     fresh = Quotas({"mailgun": (one,), "sendgrid": (two,), "ses": (three,)}, scripts)
-    assert fresh.take("mailgun", 1, ["sendgrid", "ses"]) is not None
-    assert fresh.take("sendgrid", 1, ["ses"]) is not None
-    assert fresh.take("ses", 1) is None
+    assert isinstance(fresh.take("mailgun", 1, ["sendgrid", "ses"]), Shortage)
+    assert isinstance(fresh.take("sendgrid", 1, ["ses"]), Shortage)
+    assert isinstance(fresh.take("ses", 1), Grant)
     assert scripts.trips == 1
 
 
@@ -226,7 +230,7 @@ def test_without_redis_nothing_more_is_given_and_it_is_not_asked_all_the_time(re
         assert of.take("ses", 1).words == "has a quota that cannot be looked at now"
     assert scripts.trips == 1
     scripts.away, now[0] = False, 1.0
-    assert of.take("ses", 1) is None
+    assert isinstance(of.take("ses", 1), Grant)
 
 
 def test_mail_without_a_place_stands_in_line(redis: Redis):
@@ -236,6 +240,31 @@ def test_mail_without_a_place_stands_in_line(redis: Redis):
     steps = [after - before for before, after in itertools.pairwise(turns)]
     assert steps == [pytest.approx(0.1, abs=0.05)] * 4
     assert 0 < turns[0] <= 1.1
+
+
+def test_a_place_that_was_not_used_is_for_another_mail(redis: Redis):
+    of = quotas(redis, mailgun=(a_second(5, counts_recipients=False), a_day(3)))
+    grant = of.take("mailgun", 3)
+    of.give_back(grant)
+    assert isinstance(of.take("mailgun", 3), Grant)
+    assert isinstance(of.take("mailgun", 1), Shortage)
+    assert of.used() == {"mailgun": (1, 3)}
+
+
+def test_a_place_of_earlier_tokens_stays_taken(redis: Redis):
+    now = [0.0]
+    of = Quotas({"ses": (a_day(4),)}, Counted(redis), monotonic=lambda: now[0])
+    grant = of.take("ses", 1)
+    now[0] = 1.0
+    assert isinstance(of.take("ses", 1), Grant)
+    of.give_back(grant)
+    assert taken(of, "ses") == 2
+
+
+def test_what_is_given_back_of_more_than_a_seconds_worth_is_not_given_all_at_once(redis: Redis):
+    of = quotas(redis, ses=a_second(10, counts_recipients=True))
+    of.give_back(of.take("ses", 35))
+    assert isinstance(of.take("ses", 1), Shortage)
 
 
 @pytest.fixture
@@ -286,3 +315,44 @@ def test_a_shortage_of_seconds_is_over_in_seconds(redis: Redis, clock):
     service.work()
     assert service.store.get(waits.id).provider == "mailgun"
     assert service.store.get(waits.id).round == 1
+
+
+def test_a_call_that_is_made_again_takes_its_place(service, clock):
+    service.mailgun.repeatable = timedelta(hours=23)
+    service.mailgun.answers = [Unknown("read timeout")] * 9
+    mail = service.send()
+    clock.tick(1)
+    service.work()
+    assert service.store.get(mail.id).attempts[0].repeats == 1
+    assert service.quotas.used()["mailgun"] == (2,)
+    clock.tick(2)
+    service.work()
+    # The day's quota is used up: nobody asks again, and what is in doubt stays so.
+    assert len(service.mailgun.asked) == 2
+    assert service.store.get(mail.id).attempts[0].unresolved
+
+
+def test_an_attempt_that_was_not_opened_gives_its_place_back(service, clock):
+    service.accept()
+    claim = service.take()
+    # It is called out of the worker's hands, which does not know it yet.
+    service.store.move(Change(claim.message, lifecycle.queued(claim.message, clock()), ring=True))
+    service.worker.deliver(claim)
+    assert service.mailgun.asked == []
+    assert service.quotas.used()["mailgun"] == (1,)
+    service.work()
+    assert service.send().provider == "mailgun"
+    assert service.send().provider == "sendgrid"
+
+
+def test_a_quota_holds_for_the_last_chance_of_a_message_too(service, clock):
+    order = ("mailgun",)
+    for _ in range(2):
+        service.send(providers=order)
+    waits = service.send(providers=order, expires_at=clock() + timedelta(minutes=5))
+    clock.tick(245)
+    service.work()
+    assert len(service.mailgun.asked) == 2
+    clock.tick(60)
+    service.work()
+    assert service.store.get(waits.id).state is MessageState.EXPIRED

@@ -11,6 +11,7 @@ from rq import Queue
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
+from structlog.testing import capture_logs
 
 from app.core import lifecycle
 from app.core.ids import attempt_id
@@ -47,6 +48,27 @@ def test_an_accepted_message_reads_back_as_it_was_written(store, clock):
     sent = message(clock(), "ann@example.net", "bücher@bücher.example")
     store.accept([(sent, BODY)], None)
     assert store.get(sent.id) == sent
+
+
+@pytest.mark.parametrize(
+    "wrong", [("LPUSH", "sp:message:of-tests", "x"), ("HINCRBY", "sp:number-of-tests", "n", 1)]
+)
+def test_what_cannot_be_written_with_a_message_is_logged_and_the_rest_is_done(redis, clock, wrong):
+    redis.hset("sp:message:of-tests", "a", "hash")
+    redis.set("sp:number-of-tests", "no hash")
+    store = MessageStore(redis, observers=(lambda step: [wrong, ("INCR", "sp:n")],))
+    sent = message(clock())
+    with capture_logs() as lines:
+        store.accept([(sent, BODY)], None)
+        taken = claim(store, clock)
+        store.move(Change(taken, lifecycle.given_up(taken, "no", clock())))
+    assert [line["event"] for line in lines] == [
+        "not written with the messages",
+        "left out of a step",
+    ]
+    assert all(line["message"] == sent.id and wrong[0] in str(line) for line in lines)
+    assert store.get(sent.id).state is MessageState.FAILED
+    assert redis.get("sp:n") == "2"
 
 
 def test_a_taken_message_comes_with_its_body_and_a_lease(store, clock):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from redis import Redis
 
-from app.core import lifecycle
+from app.core import keys, lifecycle
 from app.core.dead_letters import DeadLetters, NotPossible
 from app.core.models import MessageState, Outcome, Priority, RecipientState
 from app.core.store import Change, MessageStore
@@ -95,6 +95,83 @@ def test_many_that_are_due_at_once_are_all_rung(service, submit, clock):
     assert service.redis.llen("rq:queue:mail") == 450
 
 
+def test_what_is_due_is_rung_by_priority_and_not_by_time(service, submit, clock):
+    bulk = [submit(send_at=clock() + HOUR, priority=Priority.BULK) for _ in range(5)]
+    normal = submit(send_at=clock() + 2 * HOUR)
+    high = submit(send_at=clock() + 3 * HOUR, priority=Priority.HIGH)
+    clock.tick(3 * 3600)
+    assert service.store.ring_due(clock(), 3) == (3, [])
+    assert now_of(service, high).state is now_of(service, normal).state is MessageState.QUEUED
+    assert [now_of(service, sent).state for sent in bulk].count(MessageState.QUEUED) == 1
+    assert service.store.ring_due(clock(), 3) == (3, [])
+    assert service.store.unfinished() == {"waiting": 1, "queued": 6, "sending": 0}
+
+
+def test_high_mail_that_becomes_due_while_bulk_is_rung_does_not_wait_for_it(service, submit, clock):
+    for _ in range(450):
+        submit(send_at=clock() + HOUR, priority=Priority.BULK)
+    high = submit(send_at=clock() + HOUR + timedelta(seconds=1), priority=Priority.HIGH)
+    clock.tick(3600)
+    store, order = service.store, []
+
+    class Slow(MessageStore):
+        """Each step takes a second."""
+
+        def ring_due(self, now, limit):
+            done = super().ring_due(now, limit)
+            order.append((now_of(service, high).state, self.unfinished()["waiting"] > 0))
+            clock.tick(1)
+            return done
+
+    slow = Sweeper(Slow(service.redis), "w2", 5, POLICY.retention, clock)
+    assert slow.ring_due() == 451
+    assert order[:2] == [(MessageState.SCHEDULED, True), (MessageState.QUEUED, True)]
+    assert store.unfinished()["waiting"] == 0
+
+
+def in_one_list(service, *sent) -> None:
+    """As messages waited when there was one list for all priorities."""
+    for each in sent:
+        for name in keys.WAITING_BY_PRIORITY:
+            service.redis.zrem(name, each.id)
+        due = int(each.next_attempt_at.timestamp() * 1000)
+        service.redis.zadd(keys.WAITING, {each.id: due})
+
+
+def test_what_waits_in_the_one_list_of_old_is_found_whatever_its_priority(service, submit, clock):
+    sent = [submit(send_at=clock() + HOUR, priority=p) for p in Priority]
+    in_one_list(service, *sent)
+    assert service.sweeper.ring_due() == 0
+    assert service.store.unfinished()["waiting"] == 3
+    clock.tick(3600)
+    service.work()
+    assert [now_of(service, each).state for each in sent] == [MessageState.SENT] * 3
+    assert not service.redis.exists(*keys.WAITING_BY_PRIORITY)
+
+
+def test_what_has_left_the_one_list_of_old_is_rung_at_its_time_and_no_other(
+    service, submit, waiting, clock
+):
+    later, sooner, gone = (submit(send_at=clock() + HOUR, priority=Priority.HIGH) for _ in "abc")
+    in_one_list(service, later, sooner, gone)
+    waiting.move(later, clock() + 2 * HOUR)
+    waiting.move(sooner, clock() + HOUR / 2)
+    waiting.cancel(gone)
+    clock.tick(1800)
+    assert service.sweeper.ring_due() == 1
+    clock.tick(1800)
+    assert service.sweeper.ring_due() == 0
+    assert service.redis.zrange(keys.WAITING, 0, -1) == []
+    assert service.redis.zrange(keys.WAITING_HIGH, 0, -1) == [later.id]
+    clock.tick(3600)
+    service.work()
+    assert [now_of(service, each).state for each in (later, sooner, gone)] == [
+        MessageState.SENT,
+        MessageState.SENT,
+        MessageState.CANCELLED,
+    ]
+
+
 def test_a_one_time_password_is_dropped_rather_than_sent_late(service, submit, clock):
     sent = submit(expires_at=clock() + timedelta(minutes=5))
     clock.tick(300)
@@ -181,7 +258,7 @@ def test_what_is_called_back_is_not_sent(service, submit, waiting, clock, wait):
     assert service.mailgun.asked == []
     assert now_of(service, sent) == cancelled
     assert service.redis.ttl(f"sp:message:{sent.id}") > 0
-    assert service.redis.exists(f"sp:body:{sent.id}", "sp:waiting", "sp:queued") == 0
+    assert service.redis.exists(f"sp:body:{sent.id}", *keys.WAITING_BY_PRIORITY, "sp:queued") == 0
 
 
 def test_what_rests_between_rounds_can_be_called_back(service, waiting):

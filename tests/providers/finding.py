@@ -27,6 +27,10 @@ class FindContract:
     settings: dict[str, str]
     #: The id of the mail that is found, as the answer to its sending had it.
     found_id: str
+    #: How it is asked, what says that our key may not read, and JSON that is no answer.
+    method = "GET"
+    no_key: tuple[Reply, ...] = (Reply(401, b"{}"), Reply(403, b"{}"))
+    no_answer = b"[]"
 
     def knowing(self, *attempt_ids: str) -> Behaviour:
         """A provider that took a mail to Ann for each of these attempts, in this order."""
@@ -36,7 +40,19 @@ class FindContract:
         """What a request has to let it in."""
         return request.headers["authorization"]
 
+    def question(self, request: Request) -> str:
+        """What is asked with a request."""
+        return unquote_plus(request.path)
+
+    def listed(self, entries: bytes) -> bytes:
+        """An answer with these entries, in JSON."""
+        return b'{"items": %b, "messages": %b, "Messages": %b}' % (entries, entries, entries)
+
     # --- what the author need not look at
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "refusal" in metafunc.fixturenames:
+            metafunc.parametrize("refusal", self.no_key)
 
     @pytest.fixture
     def server(self) -> Iterator[Server]:
@@ -78,13 +94,14 @@ class FindContract:
         server.behaviour = self.knowing()
         assert configured.find(OURS, RECIPIENTS, SINCE) is None
 
-    def test_it_is_asked_by_get_with_our_key_about_the_recipient(self, server, configured):
+    def test_it_is_asked_with_our_key_about_the_recipient(self, server, configured):
         configured.find(OURS, RECIPIENTS, SINCE)
-        assert {request.method for request in server.requests} == {"GET"}
-        assert not any(request.body for request in server.requests)
-        assert all("content-type" not in request.headers for request in server.requests)
-        assert all(self.credentials(request) for request in server.requests)
-        assert ANN.email in unquote_plus(server.requests[0].path)
+        for request in server.requests:
+            assert request.method == self.method
+            assert bool(request.body) == ("content-type" in request.headers)
+            assert bool(request.body) == (self.method == "POST")
+            assert self.credentials(request)
+        assert ANN.email in self.question(server.requests[0])
         assert server.connections == 1
 
     def test_an_address_that_means_something_in_a_filter_is_not_put_into_one(
@@ -92,22 +109,21 @@ class FindContract:
     ):
         hostile = '"x\\" OR \\"y"@example.net'
         configured.find(OURS, (hostile, "ann@bücher.example"), SINCE)
-        asked = unquote_plus(server.requests[0].path)
+        asked = self.question(server.requests[0])
         assert "example.net" not in asked
         assert "ann@xn--bcher-kva.example" in asked
         configured.find(OURS, (hostile,), SINCE)
 
-    @pytest.mark.parametrize("status", [401, 403])
-    def test_a_key_that_may_not_read_is_not_tried_again_for_a_while(self, server, status):
+    def test_a_key_that_may_not_read_is_not_tried_again_for_a_while(self, server, refusal):
         now = 1_000_000.0
         settings = {s.name: s.default or "" for s in self.provider.settings} | self.settings
         settings[f"{self.provider.name.upper()}_BASE_URL"] = server.url
         provider = self.provider(settings, TIMEOUTS, clock=lambda: now)
-        knowing, server.behaviour = server.behaviour, answering(Reply(status, b"{}"))
-        assert self.failure(provider).status == status
+        knowing, server.behaviour = server.behaviour, answering(refusal)
+        assert self.failure(provider).status == refusal.status
         assert not provider.can_tell
         asked = len(server.requests)
-        assert str(status) in self.failure(provider).reason
+        assert str(refusal.status) in self.failure(provider).reason
         assert len(server.requests) == asked
 
         now += 3600
@@ -129,21 +145,21 @@ class FindContract:
         [
             Reply(200, b"<html>Please sign in</html>", "text/html"),
             Reply(200, b'{"items": [{"eve'),
-            Reply(200, b"[]"),
+            Reply(200, b"17"),
             Reply(200, b'{"items": 17, "messages": null, "Messages": {}}'),
             Reply(204),
         ],
-        ids=["a page", "cut short", "a list", "of other types", "nothing"],
+        ids=["a page", "cut short", "a number", "of other types", "nothing"],
     )
     def test_what_cannot_be_read_is_no_evidence(self, server, configured, reply):
-        server.behaviour = answering(reply)
-        self.failure(configured)
-        assert len(server.requests) == 1
+        for one in (reply, Reply(200, self.no_answer)):
+            server.behaviour = answering(one)
+            self.failure(configured)
+        assert len(server.requests) == 2
 
     def test_odd_entries_are_passed_over(self, server, configured):
         odd = b'[null, 1, "x", [], {}, {"msg_id": 1}, {"user-variables": [], "event": []}]'
-        found = b'{"items": %b, "messages": %b, "Messages": %b}' % (odd, odd, odd)
-        server.behaviour = answering(Reply(200, found))
+        server.behaviour = answering(Reply(200, self.listed(odd)))
         assert configured.find(OURS, RECIPIENTS, SINCE) is None
 
     def test_no_answer_in_time_is_no_evidence(self, server):

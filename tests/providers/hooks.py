@@ -1,8 +1,11 @@
 """Webhooks as the providers would send them, for tests; signed with keys of the tests' own."""
 
 import base64
+import hashlib
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -14,19 +17,40 @@ from cryptography.x509.oid import NameOID
 from providers.webhooks import VerifierUnavailable, WebhookRequest
 
 NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+URL = "https://mail.example/webhooks/x"
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:mail"
 CERTIFICATE_URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0a1b.pem"
 
 
-def request(body, headers=(), fetch=None, at=NOW):
+def request(body, headers=(), fetch=None, at=NOW, url=URL):
     """A request as a provider is handed it."""
 
     def nothing(url):
         raise VerifierUnavailable(url)
 
-    return WebhookRequest(
-        "https://mail.example/webhooks/x", dict(headers), body, at, fetch or nothing
-    )
+    return WebhookRequest(url, dict(headers), body, at, fetch or nothing)
+
+
+def stamped(at):
+    return str(int(at.timestamp()))
+
+
+def from_resend(body, secret, at=NOW, name=None):
+    """Signed by Svix; its id is the same for the same event, unless it is named."""
+    name, stamp = name or f"msg_{hashlib.sha256(body).hexdigest()[:24]}", stamped(at)
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signature = hmac.digest(key, f"{name}.{stamp}.".encode() + body, "sha256")
+    signature = f"v1,{base64.b64encode(signature).decode()}"
+    headers = {"svix-id": name, "svix-timestamp": stamp, "svix-signature": signature}
+    return request(body, headers)
+
+
+def from_mandrill(body, key, url=URL):
+    """A form of one field, signed with the address that it goes to."""
+    signed = f"{url}mandrill_events{body.decode('latin-1')}"
+    signature = base64.b64encode(hmac.digest(key.encode(), signed.encode(), "sha1")).decode()
+    form = urlencode({"mandrill_events": body}).encode()
+    return request(form, {"x-mandrill-signature": signature})
 
 
 class SendGridKey:
@@ -35,9 +59,8 @@ class SendGridKey:
         der = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.public = base64.b64encode(der).decode()
 
-    def signed(self, events, at=NOW):
-        body = json.dumps(events).encode() + b"\r\n"
-        stamp = str(int(at.timestamp()))
+    def signed(self, body, at=NOW):
+        stamp = stamped(at)
         signature = self._key.sign(stamp.encode() + body, ec.ECDSA(SHA256()))
         headers = {
             "x-twilio-email-event-webhook-signature": base64.b64encode(signature).decode(),
@@ -67,6 +90,8 @@ class Topic:
 
     def fetch(self, url):
         self.fetched.append(url)
+        if url.endswith(".pem") and url != CERTIFICATE_URL:
+            raise VerifierUnavailable(url)
         return self._pem
 
     def signed(self, message, version="1", headers=(), **changed):

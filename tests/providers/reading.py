@@ -8,7 +8,7 @@ from email.message import Message
 from email.utils import getaddresses
 from typing import Any
 
-from providers.types import Address
+from providers.types import Address, Attachment
 
 
 def decoded(value: str) -> str:
@@ -40,7 +40,7 @@ def content(mime: Message, besides: Iterable[str] = ()) -> dict[str, Any]:
     parts = {
         part.get_content_subtype(): part.get_payload(decode=True).decode().replace("\r\n", "\n")
         for part in mime.walk()
-        if not part.is_multipart()
+        if not part.is_multipart() and part.get_filename() is None
     }
     written = {"from", "to", "cc", "reply-to", "subject", "mime-version", "content-type"}
     written |= {"content-transfer-encoding", *besides}
@@ -51,3 +51,17 @@ def content(mime: Message, besides: Iterable[str] = ()) -> dict[str, Any]:
         "html": parts.get("html"),
         "headers": tuple((n, decoded(v)) for n, v in mime.items() if n.lower() not in written),
     }
+
+
+def files(mime: Message) -> list[Attachment]:
+    """The files in a message, in their order."""
+    return [
+        Attachment(
+            part.get_filename(),
+            part.get_content_type(),
+            part.get_payload(decode=True),
+            part["Content-ID"].strip("<>") if "Content-ID" in part else None,
+        )
+        for part in mime.walk()
+        if part.get_filename() is not None
+    ]

@@ -6,7 +6,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -132,27 +132,27 @@ class Server:
 
     @staticmethod
     def _request(sock: socket.socket) -> Request | None:
-        data = b""
-        while b"\r\n\r\n" not in data or len(data) < _expected(data):
-            piece = sock.recv(65536)
-            if not piece:
+        data = bytearray()
+        while b"\r\n\r\n" not in data:
+            if not (piece := sock.recv(65536)):
                 return None
             data += piece
-        return _parsed(data)
+        request, length = _parsed(bytes(data))
+        body = bytearray(request.body)
+        while len(body) < length:
+            if not (piece := sock.recv(65536)):
+                return None
+            body += piece
+        return replace(request, body=bytes(body))
 
 
-def _parsed(data: bytes) -> Request:
+def _parsed(data: bytes) -> tuple[Request, int]:
+    """A request as far as it came, and how long its body is to be."""
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, path, _ = first.split(" ")
-    headers = dict(line.split(": ", 1) for line in lines)
-    return Request(method, path, {k.lower(): v for k, v in headers.items()}, body)
-
-
-def _expected(data: bytes) -> int:
-    """The length of a request whose headers are complete."""
-    request = _parsed(data)
-    return data.index(b"\r\n\r\n") + 4 + int(request.headers.get("content-length", "0"))
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return Request(method, path, headers, body), int(headers.get("content-length", "0"))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 import json
 import time
 from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from email.utils import formatdate
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,10 +21,18 @@ from providers.errors import (
 )
 from providers.mailgun import MailgunProvider
 from providers.types import Accepted, Address
-from tests.providers.contract import ANN, BOB, PLAIN, Copy, ProviderContract, Sample
+from tests.providers.contract import (
+    ANN,
+    BOB,
+    PLAIN,
+    TIMEOUTS,
+    Copy,
+    ProviderContract,
+    Sample,
+)
 from tests.providers.finding import OURS, RECIPIENTS, SINCE, FindContract
 from tests.providers.reading import address, addresses, decoded
-from tests.providers.server import Behaviour, Line, Reply, Request, answering
+from tests.providers.server import Behaviour, Line, Reply, Request, Server, answering, serving
 
 KEY = "key-0123456789abcdef0123456789abcdef"
 SETTINGS = {"MAILGUN_API_KEY": KEY, "MAILGUN_DOMAIN": "mg.shop.example"}
@@ -274,6 +284,81 @@ class TestMailgunEvents(FindContract):
     def test_an_event_without_an_id_is_evidence_all_the_same(self, server, configured):
         server.behaviour = paged([event(OURS, message={"headers": {}})])
         assert configured.find(OURS, RECIPIENTS, SINCE) == Accepted(None)
+
+
+class TestMailgunNews:
+    """What the poll reads: all events since a time, some of them again."""
+
+    NOW = SINCE + timedelta(hours=2)
+
+    @pytest.fixture
+    def server(self) -> Iterator[Server]:
+        with serving(paged()) as server:
+            yield server
+
+    @pytest.fixture
+    def configured(self, server: Server) -> Iterator[MailgunProvider]:
+        settings = {s.name: s.default or "" for s in MailgunProvider.settings} | SETTINGS
+        settings["MAILGUN_BASE_URL"] = server.url
+        provider = MailgunProvider(settings, TIMEOUTS, clock=lambda: self.NOW.timestamp())
+        yield provider
+        provider.close()
+
+    def at(self, minutes: float, **more: object) -> dict[str, object]:
+        """An event so long after the time from which is asked."""
+        moment = SINCE + timedelta(minutes=minutes)
+        return event(f"m{minutes}", timestamp=moment.timestamp(), id=f"e{minutes}", **more)
+
+    def test_all_events_since_then_are_asked_for_oldest_first(self, server, configured):
+        configured.news(SINCE)
+        url = urlsplit(server.requests[0].path)
+        assert url.path == "/v3/mg.shop.example/events"
+        query = {name: value for name, (value,) in parse_qs(url.query).items()}
+        begin = f"{SINCE.timestamp():.3f}"
+        assert query == {"begin": begin, "ascending": "yes", "limit": "100"}
+
+    def test_pages_are_followed_until_one_is_empty(self, server, configured):
+        server.behaviour = paged([self.at(1), self.at(2)], [self.at(3)])
+        told, _ = configured.news(SINCE)
+        assert [one.attempt_id for one in told] == ["m1", "m2", "m3"]
+        assert told[0].occurred_at == SINCE + timedelta(minutes=1)
+        assert len(server.requests) == 3
+
+    def test_once_all_is_read_it_is_asked_on_from_the_latest_event(self, server, configured):
+        server.behaviour = paged([self.at(1), self.at(7)])
+        assert configured.news(SINCE)[1] == SINCE + timedelta(minutes=7)
+
+    def test_of_the_last_half_hour_everything_is_read_again(self, server, configured):
+        server.behaviour = paged([self.at(1), self.at(119)])
+        assert configured.news(SINCE)[1] == self.NOW - timedelta(minutes=30)
+
+    def test_it_never_goes_back_behind_where_it_was(self, server, configured):
+        since = self.NOW - timedelta(minutes=5)
+        assert configured.news(since) == ((), since)
+        server.behaviour = paged([self.at(116)])
+        told, until = configured.news(since)
+        assert (len(told), until) == (1, since)
+
+    def test_one_look_is_bounded_and_the_next_goes_on_after_it(self, server, configured):
+        server.behaviour = paged(*([self.at(page)] for page in range(1000)))
+        told, until = configured.news(SINCE)
+        assert len(told) == len(server.requests) == 10
+        assert until == SINCE + timedelta(minutes=9)
+
+    def test_events_that_are_not_for_us_count_for_the_time_alone(self, server, configured):
+        server.behaviour = paged([self.at(1), self.at(8, what="stored")])
+        told, until = configured.news(SINCE)
+        assert [one.attempt_id for one in told] == ["m1"]
+        assert until == SINCE + timedelta(minutes=8)
+
+    def test_our_key_is_taken_to_no_other_host(self, server, configured):
+        server.behaviour = paged([self.at(1)], origin="http://evil.example")
+        assert len(configured.news(SINCE)[0]) == len(server.requests) == 1
+
+    def test_a_provider_that_is_down_is_a_failure_and_nothing_read(self, server, configured):
+        server.behaviour = answering(error(503, "later"))
+        with pytest.raises(Unavailable):
+            configured.news(SINCE)
 
 
 @pytest.mark.parametrize("domain", ["mg.shop.example/x", "mg.shop.example%2Fx", "mg", "bücher.de"])

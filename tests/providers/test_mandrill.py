@@ -1,6 +1,6 @@
 import json
-from base64 import b64decode
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,9 +15,10 @@ from providers.errors import (
 )
 from providers.mandrill import MandrillProvider
 from providers.types import Accepted, Address, Attachment, NotTaken
-from tests.providers.contract import ANN, BOB, PLAIN, Copy, ProviderContract, Sample
-from tests.providers.reading import addresses, decoded
-from tests.providers.server import Reply, Request, answering
+from tests.providers.contract import ANN, BOB, PLAIN, Sample
+from tests.providers.finding import OURS, RECIPIENTS, SINCE, FindContract
+from tests.providers.json_form import JsonContract, Names
+from tests.providers.server import Behaviour, Reply, Request, answering
 
 KEY = "md-0123456789abcdefABCDEF"
 MESSAGE_ID = "1c9e0a2b3c4d5e6f"
@@ -43,9 +44,33 @@ def results(*statuses: tuple[str, str, str | None]) -> Reply:
     return Reply(200, json.dumps(found).encode())
 
 
-class TestMandrill(ProviderContract):
+class TestMandrill(JsonContract):
     provider = MandrillProvider
     settings = {"MANDRILL_API_KEY": KEY}  # noqa: RUF012
+    path = "/api/1.0/messages/send.json"
+    names = Names(
+        sender="from",
+        to="to",
+        cc="cc",
+        bcc="bcc",
+        reply_to="reply_to",
+        subject="subject",
+        text="text",
+        html="html",
+        headers="headers",
+        files="files",
+        filename="name",
+        content="content",
+        content_type="type",
+        content_id="content_id",
+    )
+    unfit = (
+        ({"text": "", "html": None}, "its body is empty"),
+        ({"to": (Address("änne@example.net"),)}, "not ASCII"),
+        ({"headers": (("X-MC-Tags", "1"),)}, "x-mc-tags"),
+        ({"headers": (("X-A", "1"), ("x-a", "2"))}, "a header occurs twice"),
+        ({"attachments": (Attachment("a.pdf", "application/pdf", b"x", "a"),)}, "but images"),
+    )
     success = results((ANN.email, "sent", None))
     success_id = MESSAGE_ID
     failures = (
@@ -74,36 +99,28 @@ class TestMandrill(ProviderContract):
         ),
     )
 
-    def copies(self, request: Request) -> list[Copy]:
-        assert (request.method, request.path) == ("POST", "/api/1.0/messages/send.json")
-        assert request.headers["content-type"] == "application/json"
+    def opened(self, request: Request) -> tuple[dict[str, Any], str]:
         body = json.loads(request.body)
         assert body.pop("key") == KEY
         message = body.pop("message")
         assert body == {}
         assert message.pop("preserve_recipients") is True
+        message["from"] = [Address(message.pop("from_email"), message.pop("from_name", ""))]
         people = message.pop("to")
-        headers = message.pop("headers", {})
-        assert all(value.isascii() for value in headers.values())
-        reply_to = headers.pop("Reply-To", None)
+        for kind in ("to", "cc", "bcc"):
+            named = [Address(one["email"], one["name"]) for one in people if one["type"] == kind]
+            message[kind] = named
+        if "Reply-To" in message.get("headers", {}):
+            message["reply_to"] = message["headers"].pop("Reply-To")
+        images = message.pop("images", [])
+        assert all(image["type"].startswith("image/") for image in images)
+        # What the HTML calls it is the only name of an image.
+        images = [{**image, "content_id": image["name"]} for image in images]
+        message["files"] = message.pop("attachments", []) + images
+        return message, message.pop("metadata")["attempt_id"]
 
-        def kind(name: str) -> tuple[Address, ...]:
-            return tuple(Address(p["email"], p["name"]) for p in people if p["type"] == name)
-
-        copy = Copy(
-            sender=Address(message.pop("from_email"), message.pop("from_name", "")),
-            to=kind("to"),
-            cc=kind("cc"),
-            bcc=kind("bcc"),
-            reply_to=() if reply_to is None else addresses(reply_to),
-            subject=message.pop("subject"),
-            text=message.pop("text", None),
-            html=message.pop("html", None),
-            headers=tuple((name, decoded(value)) for name, value in headers.items()),
-            attempt_id=message.pop("metadata")["attempt_id"],
-        )
-        assert message == {}
-        return [copy]
+    def as_filed(self, file: Attachment) -> Attachment:
+        return replace(file, filename=file.content_id or file.filename)
 
     def complaint(self, words: str) -> Reply:
         return error("ValidationError", words)
@@ -132,31 +149,48 @@ class TestMandrill(ProviderContract):
         server.behaviour = answering(results((BOB.email, "sent", None)))
         assert configured.send(TWO) == Accepted(MESSAGE_ID)
 
-    def test_files_go_with_their_types_and_images_by_their_ids(self, server, configured):
-        name = "Rechnung für 山田 🎉.pdf"
-        email = replace(
-            PLAIN,
-            attachments=(
-                Attachment(name, "application/pdf", b"%PDF \x00\xff"),
-                Attachment("logo.png", "image/png", b"\x89PNG", "logo"),
-            ),
-        )
-        configured.send(email)
-        message = json.loads(server.requests[0].body)["message"]
-        (file,), (image,) = message["attachments"], message["images"]
-        assert b64decode(file.pop("content")) == b"%PDF \x00\xff"
-        assert file == {"type": "application/pdf", "name": name}
-        assert (image["name"], image["type"]) == ("logo", "image/png")
 
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"text": "", "html": None},
-            {"to": (Address("änne@example.net"),)},
-            {"headers": (("X-MC-Tags", "1"),)},
-            {"attachments": (Attachment("a.pdf", "application/pdf", b"x", "a"),)},
-        ],
-        ids=str,
-    )
-    def test_what_mandrill_has_no_field_for_is_refused(self, configured, changes):
-        assert configured.refusal(replace(PLAIN, **changes)) is not None
+class TestMandrillSearch(FindContract):
+    provider = MandrillProvider
+    settings = {"MANDRILL_API_KEY": KEY}  # noqa: RUF012
+    found_id = MESSAGE_ID
+    method = "POST"
+    no_key = (error("Invalid_Key"), error("Invalid_Key", status=401))
+    no_answer = b"{}"
+
+    def knowing(self, *attempt_ids: str, state: str = "sent") -> Behaviour:
+        messages = [
+            {
+                "_id": MESSAGE_ID if one == OURS else one,
+                "email": ANN.email,
+                "state": state,
+                "metadata": {"attempt_id": one},
+            }
+            for one in attempt_ids
+        ]
+        return answering(Reply(200, json.dumps(messages).encode()))
+
+    def credentials(self, request: Request) -> str:
+        return json.loads(request.body)["key"]
+
+    def question(self, request: Request) -> str:
+        return json.loads(request.body)["query"]
+
+    def listed(self, entries: bytes) -> bytes:
+        return entries
+
+    def test_the_messages_of_the_recipient_since_that_day_are_asked_for(self, server, configured):
+        configured.find(OURS, RECIPIENTS, SINCE)
+        (request,) = server.requests
+        assert request.path == "/api/1.0/messages/search.json"
+        assert json.loads(request.body) == {
+            "key": KEY,
+            "query": f"full_email:{ANN.email}",
+            "date_from": SINCE.date().isoformat(),
+            "limit": 100,
+        }
+
+    @pytest.mark.parametrize("state", ["rejected", "invalid"])
+    def test_what_it_turned_down_was_not_accepted(self, server, configured, state):
+        server.behaviour = self.knowing(OURS, state=state)
+        assert configured.find(OURS, RECIPIENTS, SINCE) is None

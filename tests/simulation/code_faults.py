@@ -5,7 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from app.core import breaker, delivery, keys, lifecycle, sweeper
+from app.core import block_failover, breaker, delivery, keys, lifecycle, sweeper
 from app.core.breaker import Fitness
 from app.core.delivery import Delivery
 from app.core.fitness import Breakers
@@ -23,6 +23,7 @@ from app.core.models import (
 from app.core.store import AcceptResult, Change, MessageStore
 from app.core.sweeper import Sweeper
 from app.core.waiting import WaitingMail
+from providers.types import Bounce
 from tests.simulation.patching import Patch, altered, patched
 
 
@@ -153,6 +154,17 @@ def _calling_back_what_is_in_hand(cancelled: Any) -> Any:
     return stand_in
 
 
+def _passing_on_bad_addresses(blocked: Any) -> Any:
+    def stand_in(before: Message, told: Message, *given: Any) -> list[str]:
+        recipients = tuple(
+            replace(r, bounce=Bounce.BLOCK) if r.bounce is Bounce.HARD else r
+            for r in told.recipients
+        )
+        return blocked(before, replace(told, recipients=recipients), *given)  # type: ignore[no-any-return]
+
+    return stand_in
+
+
 _RESENT_TO_ALL = MappingProxyType(
     {
         **lifecycle.MOVES,
@@ -183,6 +195,12 @@ CODE_FAULTS: dict[str, Patch] = {
     "resending reaches everybody": lambda: patched(lifecycle, "MOVES", _RESENT_TO_ALL),
     "what a worker has in hand is called back": altered(
         WaitingMail, "_cancelled", _calling_back_what_is_in_hand
+    ),
+    "a bad address is offered elsewhere as if it was blocked": altered(
+        block_failover, "_blocked", _passing_on_bad_addresses
+    ),
+    "who was blocked is offered to the same provider": lambda: patched(
+        lifecycle, "closed_to", lambda *_: frozenset()
     ),
     "a lost job is not rung for": lambda: patched(MessageStore, "ring_again", lambda *_: []),
     "a lease that ran out is not swept": lambda: patched(MessageStore, "abandoned", lambda *_: []),

@@ -103,8 +103,10 @@ class Judge:
         if message_id in self.ledger.cancelled and not self.ledger.said["resend"][message_id]:
             raise Violation("cancelled", f"{email.attempt_id} is made for what was called back")
         waiting = [r for r, state in message.recipients.items() if state == "queued"]
-        if sorted(asked) != sorted(waiting):
+        some = bool(message.passed_on) and bool(asked) and set(asked) < set(waiting)
+        if sorted(asked) != sorted(waiting) and not some:
             raise Violation("recipients", f"{asked} are asked for, {waiting} are waiting")
+        self._is_another(message, provider, asked)
         if email.text != f"Hello, this is letter {message.tag.partition('-')[2]}.":
             raise Violation("content", f"{email.attempt_id} carries another text")
         if message.in_grace or (message.hold and message.doubtful):
@@ -125,6 +127,8 @@ class Judge:
         ]
         call.accepted = True
         message = self.messages.get(call.message_id)
+        if message is not None:
+            copies = [c for c in copies if not self._all_blocked(message, c, call.recipients)]
         if copies and message is not None:
             self._world.counts["copies"] += 1
             if not message.flagged:
@@ -218,11 +222,30 @@ class Judge:
         time = self._world.time
         return time.elapsed - time.last_jump < self._plan.delivery.lease.total_seconds() * 1000
 
+    def _is_another(self, message: Seen, provider: str, asked: tuple[str, ...]) -> None:
+        """Who was blocked is offered to somebody else."""
+        if self.ledger.said["resend"][message.id]:
+            return
+        for email, number in message.passed_on.items():
+            had = message.attempts[number - 1]["provider"]
+            if email in asked and had == provider:
+                raise Violation("passed on", f"{email} is offered to {provider} again")
+        self._world.counts["offered after a block"] += any(e in message.passed_on for e in asked)
+
+    def _all_blocked(self, message: Seen, call: Call, asked: tuple[str, ...]) -> bool:
+        """Whether a call's copies, of those asked for, have come back as blocked."""
+        return all(
+            (call.attempt_id, email) in self.ledger.blocked and email in message.passed_on
+            for email in set(call.recipients) & set(asked)
+        )
+
     def _may_be_a_copy(self, message: Seen, asked: tuple[str, ...]) -> None:
         earlier = [
             call
             for call in self.ledger.of(message.id)
-            if call.may_make_a_copy and set(call.recipients) & set(asked)
+            if call.may_make_a_copy
+            and set(call.recipients) & set(asked)
+            and not self._all_blocked(message, call, asked)
         ]
         if not earlier:
             return

@@ -38,6 +38,9 @@ class Ledger:
     cancelled: set[str] = field(default_factory=set)
     """The messages of which an operator was told that they are not sent any more."""
 
+    blocked: set[tuple[str, str]] = field(default_factory=set)
+    """The attempts, and whose copies of them their provider reported as blocked."""
+
     interrupted: set[str] = field(default_factory=set)
     """The messages that somebody had evidence of, and did not come to the end with it."""
 

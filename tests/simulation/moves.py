@@ -107,6 +107,9 @@ def _truthful(attempt_id: str, outcome: str, ledger: Ledger) -> None:
 def _recipient(before: Seen, after: Seen, email: str, ledger: Ledger) -> None:
     old, new = before.recipients[email], after.recipients[email]
     text = f"{after.id[-4:]}: {email} went from {old} to {new}"
+    if new == "queued" and after.passed_on.get(email) != before.passed_on.get(email):
+        _passed_on(before, after, email, ledger)
+        return
     _demand(new in _ONWARD[old], "way back", text)
     if new in TAKEN and old not in TAKEN:
         known = ledger.took(after.id, email) or ledger.said["sent"][after.id] > 0
@@ -118,6 +121,18 @@ def _recipient(before: Seen, after: Seen, email: str, ledger: Ledger) -> None:
     elif old in ("expired", "unknown") and new == "failed":
         rejected = any("rejected" in after.findings(n) for n in range(1, len(after.attempts) + 1))
         _demand(rejected or ledger.said["drop"][after.id] > 0, "release", f"{text} without a word")
+
+
+def _passed_on(before: Seen, after: Seen, email: str, ledger: Ledger) -> None:
+    """The one way back: somebody was blocked, wanted it, and had it from one provider alone."""
+    number = after.passed_on[email]
+    text = f"{after.id[-4:]}: {email} is passed on after {number}"
+    known = (f"{after.id}-{number}", email) in ledger.blocked
+    _demand(known, "passed on", f"{text}, and nobody reported a block")
+    _demand(after.wants_failover, "passed on", f"{text}, and nobody wanted that")
+    _demand(email not in before.passed_on, "passed on", f"{text} for the second time")
+    _demand(before.recipients[email] in ("sent", "deferred"), "passed on", f"{text} too late")
+    _demand(not (after.hold and after.doubtful), "passed on", f"{text} while others are in doubt")
 
 
 def _ends(after: Seen) -> set[str]:

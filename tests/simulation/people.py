@@ -22,6 +22,8 @@ _REPORTS = (
     EventType.COMPLAINED,
     EventType.OPENED,
 )
+_BLOCKS = (EventType.BOUNCED,) * 5
+"""What is told besides of those who are offered elsewhere then."""
 _ANSWERS = {
     "unknown": ("sent", "not_sent", "not_sent", "drop"),
     "failed": ("resend", "resend", "drop"),
@@ -158,15 +160,21 @@ class People:
 
     def _tell(self, web: Web, call: Call) -> None:
         world = self._world
-        kind = world.random.choice(_REPORTS)
+        wants = self._judge.messages[call.message_id].wants_failover
+        kind = world.random.choice(_REPORTS + _BLOCKS if wants else _REPORTS)
         recipient = world.random.choice(call.recipients)
+        bounce = None
+        if kind is EventType.BOUNCED:
+            bounce = Bounce.BLOCK if wants and world.chance(0.8) else Bounce.HARD
+        if bounce is Bounce.BLOCK:
+            self._judge.ledger.blocked.add((call.attempt_id, recipient))
         event = DeliveryEvent(
-            id=f"{call.attempt_id} {recipient} {kind}",
+            id=f"{call.attempt_id} {recipient} {kind} {bounce}",
             type=kind,
             occurred_at=world.time(),
             recipient=recipient,
             attempt_id=call.attempt_id,
-            bounce=Bounce.HARD if kind is EventType.BOUNCED else None,
+            bounce=bounce,
         )
         content = WebhookContent((event,))
         world.counts[f"webhook: {kind}"] += 1

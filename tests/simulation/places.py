@@ -17,7 +17,9 @@ _KINDS = {
     "set": ExpiringMembersSet,
     "list": list,
 }
-_OF_MESSAGES = (keys.MESSAGES, keys.WAITING, keys.QUEUED, keys.LEASED, keys.ENDED)
+_WAITING = {"high": keys.WAITING_HIGH, "normal": keys.WAITING, "bulk": keys.WAITING_BULK}
+_LISTS = (*keys.WAITING_BY_PRIORITY, keys.QUEUED, keys.LEASED, keys.ENDED)
+_OF_MESSAGES = (keys.MESSAGES, *_LISTS)
 _AS_THE_RECORD = (keys.MESSAGE, keys.BODY, keys.TIMELINE)
 
 
@@ -72,24 +74,21 @@ class Places:
 
     def _indexed(self, message: Seen) -> None:
         """A message is in the one list that leads to its work, or to its end."""
-        found = {
-            name
-            for name in (keys.WAITING, keys.QUEUED, keys.LEASED, keys.ENDED)
-            if self.score(name, message.id) is not None
-        }
+        found = {name for name in _LISTS if self.score(name, message.id) is not None}
         if message.state == "queued":
             right = keys.QUEUED
         elif message.state == "sending":
             right = keys.LEASED
         else:
-            right = keys.ENDED if message.next is None else keys.WAITING
+            right = keys.ENDED if message.next is None else _WAITING[message.priority]
         if found != {right}:
             text = f"{message.id[-4:]} is {message.state} and in {sorted(found) or 'no list'}"
             raise Violation("lists", text)
-        if right == keys.WAITING and self.score(right, message.id) != message.next:
+        if message.next is not None and self.score(right, message.id) != message.next:
             raise Violation("lists", f"{message.id[-4:]} waits for another time")
         body = keys.body(message.id).encode() in self._data
-        if message.state == "sent" if body else not message.ended:
+        done = message.state == "sent" and not message.wants_failover
+        if done if body else not message.ended:
             raise Violation("content", f"{message.id[-4:]} is {message.state}, and has it: {body}")
         if self.score(keys.messages(message.key), message.id) is None:
             raise Violation("lists", f"{message.id[-4:]} is not among its key's")

@@ -171,6 +171,7 @@ def _letter(random: Random, number: int, providers: tuple[str, ...]) -> Letter:
             tags=(f"letter-{number}",),
             providers=tuple(reversed(providers)) if own_order else (),
             on_unknown=random.choice(("failover", "hold")),
+            failover_on_block=random.random() < 0.3,
             send_at=None if later is None else START + timedelta(seconds=later),
             priority=random.choice((Priority.NORMAL, Priority.NORMAL, *Priority)),
         ),

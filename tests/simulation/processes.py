@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from app.core.block_failover import BlockFailover
 from app.core.dead_letters import DeadLetters
 from app.core.delivery import Delivery
 from app.core.event_inbox import EventInbox
@@ -101,7 +102,14 @@ class Worker(_Member):
             else None,
         )
         self.sweeper = Sweeper(self.store, name, plan.sweep, RETENTION, time)
-        self.events = MailEvents(self.inbox, self.store, self.book, RETENTION, time)
+        self.events = MailEvents(
+            self.inbox,
+            self.store,
+            self.book,
+            RETENTION,
+            time,
+            block_failover=BlockFailover(self.store, plan.providers, plan.expiry),
+        )
         self._renewed_at = 0
         self._stops_by = float("inf")
 

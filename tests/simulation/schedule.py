@@ -277,7 +277,7 @@ class _Schedule:
         world.happen()
 
     def _due_in_redis(self) -> Iterator[float]:
-        for name in (keys.WAITING, keys.LEASED, keys.EVENTS):
+        for name in (*keys.WAITING_BY_PRIORITY, keys.LEASED, keys.EVENTS):
             yield from self._scores(name)
 
     def _scores(self, name: str) -> Iterator[float]:

@@ -30,7 +30,7 @@ SCRIPT_FAULTS: dict[str, Patch] = {
         "renew", " and seen[2] == ARGV[1] and seen[3] == ARGV[i + 1]", ""
     ),
     "a message in other hands is taken": script("take", "known.state == 'queued'", "known.state"),
-    "what is due is not rung for": script("due", "ring(id, ARGV[3], known[3] or 'normal')", ""),
+    "what is due is not rung for": script("due", "ring(id, ARGV[3], priority)", ""),
     "accepting does not ring": script("accept", "ring(id, ARGV[3], priority)", ""),
     "what has ended is purged at once": script("purge", "'-inf', ARGV[1]", "'-inf', '+inf'"),
     "a breaker is written over a change": script(

@@ -17,6 +17,7 @@ class Seen:
     version: int
     state: str
     key: str
+    priority: str
     owner: str
     fence: int
     next: int | None
@@ -30,6 +31,9 @@ class Seen:
     evidence: Mapping[tuple[int, str], str]
     came_back: frozenset[tuple[str, int]]
     """Of whom a provider reported that an attempt did not reach them."""
+    wants_failover: bool
+    passed_on: Mapping[str, int]
+    """By address, the attempt after whose block it was offered elsewhere."""
 
     @property
     def ended(self) -> bool:
@@ -75,6 +79,7 @@ def read(message_id: str, raw: Mapping[bytes, bytes]) -> Seen:
         version=int(fields["version"]),
         state=fields["state"],
         key=fields["key"],
+        priority=fields.get("priority", "normal"),
         owner=fields.get("owner", ""),
         fence=int(fields.get("fence", 0)),
         next=int(fields["next"]) if "next" in fields else None,
@@ -92,4 +97,10 @@ def read(message_id: str, raw: Mapping[bytes, bytes]) -> Seen:
             for report in (told[5].get("reports", ()) if len(told) > 5 else ())
             if report[1] in ("bounced", "failed")
         ),
+        wants_failover=envelope.get("failover_on_block", False),
+        passed_on={
+            told[0]: told[5]["passed_on"]
+            for told in recipients
+            if len(told) > 5 and "passed_on" in told[5]
+        },
     )

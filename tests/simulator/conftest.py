@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import requests
 
+from providers.base import Provider as Sender
+from providers.base import Timeouts
+from providers.registry import load
 from simulator.credentials import Credentials
 from simulator.server import Simulator
 from simulator.switches import Provider
@@ -19,6 +22,9 @@ CREDENTIALS = Credentials(
     aws_access_key_id="AKIAABCDEFGHIJKLMNOP",
     aws_secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     aws_region="eu-west-1",
+    postmark_server_token="0d1c2b3a-1111-4222-8333-444455556666",
+    resend_api_key="re_0123456789abcdef0123456789abcdef",
+    mandrill_api_key="md-aaaaaaaaaaaaaaaaaaaaaa",
 )
 
 
@@ -45,6 +51,24 @@ class Running:
     def mail(self) -> dict[str, Any]:
         (mail,) = self.mails()
         return mail
+
+
+def configured(running: Running, provider: str, timeouts: Timeouts) -> Sender:
+    """The provider's class, set up for the simulator."""
+    values = {
+        "MAILGUN_API_KEY": CREDENTIALS.mailgun_api_key,
+        "MAILGUN_DOMAIN": CREDENTIALS.mailgun_domain,
+        "SENDGRID_API_KEY": CREDENTIALS.sendgrid_api_key,
+        "SENDGRID_ACTIVITY": "on",
+        "AWS_ACCESS_KEY_ID": CREDENTIALS.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": CREDENTIALS.aws_secret_access_key,
+        "AWS_REGION": CREDENTIALS.aws_region,
+        "POSTMARK_SERVER_TOKEN": CREDENTIALS.postmark_server_token,
+        "RESEND_API_KEY": CREDENTIALS.resend_api_key,
+        "MANDRILL_API_KEY": CREDENTIALS.mandrill_api_key,
+        f"{provider.upper()}_BASE_URL": running.own_url(provider),
+    }
+    return load(provider).configure(values, timeouts)
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +107,8 @@ def running(session: requests.Session) -> Iterator[Running]:
     loop.close()
 
 
-@pytest.fixture(params=["mailgun", "sendgrid", "ses"])
+@pytest.fixture(params=[provider.value for provider in Provider])
 def provider(request: pytest.FixtureRequest) -> str:
-    """Each of the three in turn."""
+    """Each of them in turn."""
     name: str = request.param
     return name

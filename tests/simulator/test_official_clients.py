@@ -6,10 +6,14 @@ import re
 
 import boto3
 import pytest
+import resend
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from mailchimp_transactional import Client as MailchimpClient
+from mailchimp_transactional.api_client import ApiClientError
 from mailgun.client import Client as MailgunClient
 from python_http_client.exceptions import BadRequestsError, UnauthorizedError
+from resend.exceptions import InvalidApiKeyError, MissingRequiredFieldsError
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.mail import Attachment, CustomArg, Email, Mail, ReplyTo, SandBoxMode, To
 from sendgrid.helpers.mail import MailSettings as SendGridSettings
@@ -43,6 +47,21 @@ def ses(running):
     client = ses_client(running)
     yield client
     client.close()
+
+
+@pytest.fixture
+def resend_client(running, monkeypatch):
+    """The module is the client there."""
+    monkeypatch.setattr(resend, "api_key", running.credentials.resend_api_key)
+    monkeypatch.setattr(resend, "api_url", running.own_url("resend"))
+    return resend
+
+
+@pytest.fixture
+def mandrill(running):
+    client = MailchimpClient(running.credentials.mandrill_api_key)
+    client.api_client.host = f"{running.own_url('mandrill')}/api/1.3"
+    return client
 
 
 def simple(**more):
@@ -247,13 +266,117 @@ def test_the_aws_client_knows_its_own_exceptions(running, ses):
         ses.send_email(**simple())
 
 
-@pytest.mark.parametrize("provider", ["mailgun", "sendgrid", "ses"])
+def test_resends_client_sends_a_mail_with_files_once(running, resend_client):
+    params = {
+        "from": "Büro <orders@shop.example>",
+        "to": "Ann <ann@example.net>",
+        "cc": ["bo@example.net"],
+        "bcc": "di@example.net",
+        "reply_to": ["Help <help@shop.example>"],
+        "subject": "Grüße",
+        "html": "<img src='cid:logo'>",
+        "headers": {"X-Order": "17"},
+        "tags": [{"name": "attempt_id", "value": "at-5"}],
+        "attachments": [
+            {"filename": "a.pdf", "content": list(b"%PDF")},
+            {
+                "filename": "logo.png",
+                "content": "iVBORw==",
+                "content_type": "image/png",
+                "content_id": "logo",
+            },
+        ],
+    }
+    first, again = (
+        resend_client.Emails.send(params, {"idempotency_key": "order-17"})["id"] for _ in "ab"
+    )
+
+    assert first == again
+    mail = running.mail()
+    assert (mail["provider_message_id"], mail["attempt_id"]) == (first, "at-5")
+    assert mail["from"] == {"email": "orders@shop.example", "name": "Büro"}
+    assert mail["reply_to"] == [{"email": "help@shop.example", "name": "Help"}]
+    assert [(one["kind"], one["email"]) for one in mail["recipients"]] == [
+        ("to", "ann@example.net"),
+        ("cc", "bo@example.net"),
+        ("bcc", "di@example.net"),
+    ]
+    assert (mail["text"], mail["html"]) == (None, "<img src='cid:logo'>")
+    assert mail["headers"] == [{"name": "X-Order", "value": "17"}]
+    files = [(one["filename"], one["size"], one["content_id"]) for one in mail["attachments"]]
+    assert files == [("a.pdf", 4, None), ("logo.png", 4, "logo")]
+    running.set("resend", "up", lag=0)
+    assert resend_client.Emails.get(first)["last_event"] in ("sent", "delivered")
+
+
+def test_resends_client_knows_its_own_exceptions(resend_client):
+    params = {"from": "o@shop.example", "to": "ann@example.net", "subject": "Hi"}
+    with pytest.raises(MissingRequiredFieldsError):
+        resend_client.Emails.send(params)
+    resend_client.api_key = "re_wrong"
+    with pytest.raises(InvalidApiKeyError):
+        resend_client.Emails.send(params)
+
+
+def test_mailchimps_client_sends_a_mail_with_files(running, mandrill):
+    answers = mandrill.messages.send(
+        {
+            "message": {
+                "from_email": "orders@shop.example",
+                "from_name": "Büro, Shop",
+                "to": [
+                    {"email": "ann@example.net", "name": "Ann"},
+                    {"email": "reject@example.net", "type": "cc"},
+                    {"email": "bo@example.net", "type": "bcc"},
+                ],
+                "headers": {"Reply-To": "help@shop.example", "X-Order": "17"},
+                "subject": "Grüße",
+                "text": "Hallo",
+                "html": "<img src='cid:logo'>",
+                "tags": ["a", "b"],
+                "metadata": {"attempt_id": "at-6"},
+                "attachments": [
+                    {"type": "application/pdf", "name": "a.pdf", "content": "JVBERg=="}
+                ],
+                "images": [{"type": "image/png", "name": "logo", "content": "iVBORw=="}],
+            }
+        }
+    )
+
+    assert [(one["email"], one["status"], one["reject_reason"]) for one in answers] == [
+        ("ann@example.net", "queued", None),
+        ("reject@example.net", "rejected", "hard-bounce"),
+        ("bo@example.net", "queued", None),
+    ]
+    mail = running.mail()
+    assert (mail["provider_message_id"], mail["attempt_id"]) == (answers[0]["_id"], "at-6")
+    assert mail["from"] == {"email": "orders@shop.example", "name": "Büro, Shop"}
+    assert [(one["kind"], one["email"]) for one in mail["recipients"]] == [
+        ("to", "ann@example.net"),
+        ("bcc", "bo@example.net"),
+    ]
+    assert mail["reply_to"] == [{"email": "help@shop.example", "name": ""}]
+    assert (mail["text"], mail["html"]) == ("Hallo", "<img src='cid:logo'>")
+    assert mail["headers"] == [{"name": "X-Order", "value": "17"}]
+    assert mail["tags"] == ["a", "b"]
+    files = [(one["filename"], one["size"], one["content_id"]) for one in mail["attachments"]]
+    assert files == [("a.pdf", 4, None), ("logo", 4, "logo")]
+
+
+def test_mailchimps_client_with_a_wrong_key_is_told_so(running, mandrill):
+    mandrill.set_api_key("md-wrong")
+    with pytest.raises(ApiClientError) as caught:
+        mandrill.messages.send({"message": {}})
+
+    assert caught.value.text["name"] == "Invalid_Key"
+
+
 def test_the_examples_on_the_page_work_as_they_stand(running, provider):
     page = running.session.get(running.url).text
     example = re.search(rf'<pre [^>]*id="example-{provider}"[^>]*>(.*?)</pre>', page, re.DOTALL)
     names: dict[str, object] = {}
     exec(html.unescape(example[1]), names)
-    if hasattr(names["client"], "close"):
+    if hasattr(names.get("client"), "close"):
         names["client"].close()
 
     mail = running.mail()

@@ -5,6 +5,11 @@ import re
 
 import pytest
 
+from simulator.http import Call
+from simulator.inbox import Inbox
+from simulator.pages import Pages
+from simulator.switches import Provider, Switches
+from tests.simulator.conftest import CREDENTIALS
 from tests.simulator.sending import MAILGUN, send
 
 HOSTILE = "<script>alert(1)</script>"
@@ -32,7 +37,24 @@ def test_credentials_are_shown(running):
     assert running.credentials.mailgun_api_key in page
     assert running.credentials.sendgrid_api_key in page
     assert running.credentials.aws_secret_access_key in page
-    assert f"{running.url}/ses" in page
+    assert running.credentials.postmark_server_token in page
+    assert running.credentials.resend_api_key in page
+    assert running.credentials.mandrill_api_key in page
+    assert all(f"{running.url}/{provider}" in page for provider in Provider)
+
+
+def test_switches_are_shown_of_the_providers_in_use_and_of_who_was_called():
+    inbox = Inbox()
+    switches = Switches(lambda provider, switch: None)
+    pages = Pages(switches, inbox, CREDENTIALS, in_use=[Provider.SES, Provider.RESEND])
+
+    def shown():
+        page = pages.answer(Call("GET", "/", "", {}))
+        return re.findall(r'id="state-([a-z]+)"', page.body.decode())
+
+    assert shown() == ["ses", "resend"]
+    inbox.counts[Provider.MAILGUN].calls += 1
+    assert shown() == ["mailgun", "ses", "resend"]
 
 
 def test_what_senders_write_is_never_markup(running):

@@ -10,13 +10,12 @@ import requests
 
 from providers.base import Timeouts
 from providers.errors import Unknown
-from providers.mailgun import MailgunProvider
-from providers.sendgrid import SendGridProvider
 from providers.types import Accepted, Address, Email
 from simulator import journal as journal_module
 from simulator.journal import Journal
 from simulator.mail import Mail, Mailbox
 from simulator.switches import Provider
+from tests.simulator.conftest import configured
 from tests.simulator.sending import MAILGUN, SENDGRID, send
 from tests.waiting import until
 
@@ -56,7 +55,7 @@ def messages(running, query=None, *, path="", key=None, **more):
 @pytest.fixture
 def prompt(running):
     """A simulator that can be asked at once about what has happened."""
-    for provider in ("mailgun", "sendgrid"):
+    for provider in ("mailgun", "sendgrid", "postmark", "mandrill"):
         running.set(provider, "up", lag=0)
     return running
 
@@ -294,18 +293,9 @@ def test_only_the_newest_are_kept_without_their_content(monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["timeout-after-accept", "reset-after-accept"])
-@pytest.mark.parametrize("provider", [MailgunProvider, SendGridProvider])
+@pytest.mark.parametrize("provider", ["mailgun", "sendgrid", "postmark", "mandrill"])
 def test_our_providers_find_what_was_accepted_and_nothing_else(prompt, provider, mode):
-    credentials = prompt.credentials
-    values = {
-        "MAILGUN_API_KEY": credentials.mailgun_api_key,
-        "MAILGUN_DOMAIN": credentials.mailgun_domain,
-        "MAILGUN_BASE_URL": prompt.own_url("mailgun"),
-        "SENDGRID_API_KEY": credentials.sendgrid_api_key,
-        "SENDGRID_BASE_URL": prompt.own_url("sendgrid"),
-        "SENDGRID_ACTIVITY": "on",
-    }
-    asked = provider.configure(values, Timeouts(connect=1, read=0.2, deadline=3))
+    asked = configured(prompt, provider, Timeouts(connect=1, read=0.2, deadline=3))
     began = datetime.now(UTC)
     asked.send(replace(EMAIL, attempt_id="at-0"))
     prompt.set(asked.name, mode, lag=0)

@@ -61,19 +61,19 @@ def test_on_the_shared_port_the_connection_is_reset_before_the_body(running):
 @pytest.mark.parametrize(
     ("mode", "statuses"),
     [
-        ("http-500", {"mailgun": 500, "sendgrid": 500, "ses": 500}),
-        ("http-503", {"mailgun": 503, "sendgrid": 503, "ses": 503}),
-        ("rate-limit", {"mailgun": 429, "sendgrid": 429, "ses": 429}),
-        ("unauthorized", {"mailgun": 401, "sendgrid": 401, "ses": 403}),
-        ("unverified-sender", {"mailgun": 403, "sendgrid": 403, "ses": 400}),
-        ("garbage-200", {"mailgun": 200, "sendgrid": 200, "ses": 200}),
+        ("http-500", (500, 500, 500, 500, 500, 500)),
+        ("http-503", (503, 503, 503, 503, 503, 503)),
+        ("rate-limit", (429, 429, 429, 429, 429, 429)),
+        ("unauthorized", (401, 401, 403, 401, 403, 500)),
+        ("unverified-sender", (403, 403, 400, 422, 403, 200)),
+        ("garbage-200", (200, 200, 200, 200, 200, 200)),
     ],
 )
 def test_a_provider_in_trouble_says_so_and_takes_nothing(running, provider, mode, statuses):
     running.set(provider, mode)
     answer = send(running, provider)
 
-    assert answer.status_code == statuses[provider]
+    assert answer.status_code == statuses[PROVIDERS.index(provider)]
     assert running.mails() == []
 
 
@@ -91,6 +91,11 @@ def test_rate_limits_come_in_each_providers_form(running):
     ses = send(running, "ses")
     assert ses.headers["x-amzn-ErrorType"] == "TooManyRequestsException"
     assert ses.json() == {"message": "Maximum sending rate exceeded."}
+    assert send(running, "postmark").json()["ErrorCode"] == 429
+    resend = send(running, "resend")
+    assert resend.json()["name"] == "rate_limit_exceeded"
+    assert resend.headers["retry-after"] == resend.headers["ratelimit-reset"] == "7"
+    assert send(running, "mandrill").json()["name"] == "GeneralError"
 
 
 def test_unverified_senders_come_in_each_providers_form(running):
@@ -104,12 +109,34 @@ def test_unverified_senders_come_in_each_providers_form(running):
     ses = send(running, "ses")
     assert ses.headers["x-amzn-ErrorType"] == "MessageRejected"
     assert ses.json()["message"].endswith("in region EU-WEST-1: orders@shop.example")
+    postmark = send(running, "postmark").json()
+    assert postmark["ErrorCode"] == 400
+    assert "(orders@shop.example) is not a Sender Signature" in postmark["Message"]
+    resend = send(running, "resend").json()
+    assert resend["name"] == "validation_error"
+    assert resend["message"].startswith("The shop.example domain is not verified.")
+    (item,) = send(running, "mandrill").json()
+    assert (item["status"], item["reject_reason"]) == ("rejected", "unsigned")
 
 
 def test_garbage_is_html_of_somebody_else(running, provider):
     running.set(provider, "garbage-200")
 
     assert send(running, provider).headers["Content-Type"].startswith("text/html")
+
+
+def test_what_is_accepted_and_dropped_is_nowhere(running, provider):
+    running.set(provider, "accept-and-drop")
+
+    assert send(running, provider).status_code in (200, 202)
+    assert running.mails() == []
+
+
+def test_what_is_accepted_and_blocked_is_so_for_everybody(running, provider):
+    running.set(provider, "accept-and-block")
+
+    assert send(running, provider).status_code in (200, 202)
+    assert [one["fate"] for one in running.mail()["recipients"]] == ["block"]
 
 
 def test_a_slow_provider_takes_the_mail_and_answers_late(running, provider):
@@ -148,7 +175,12 @@ def test_a_reset_is_a_real_one(running):
 def test_troubles_do_not_hide_a_wrong_key(running, provider):
     running.set(provider, "http-500")
 
-    assert send(running, provider, key="wrong").status_code in (401, 403)
+    assert send(running, provider).status_code == 500
+    answer = send(running, provider, key="wrong")
+    if provider == "mandrill":
+        assert (answer.status_code, answer.json()["name"]) == (500, "Invalid_Key")
+    else:
+        assert answer.status_code in (401, 403)
 
 
 def test_a_switch_is_set_and_read_by_http(running):
@@ -168,7 +200,7 @@ def test_a_switch_is_set_and_read_by_http(running):
         ("/ses", {"mode": "down"}, 422, "timeout-after-accept"),
         ("/ses", {}, 422, "up"),
         ("/ses", ["up"], 422, "up"),
-        ("/postmark", {"mode": "up"}, 404, "sendgrid"),
+        ("/brevo", {"mode": "up"}, 404, "sendgrid"),
     ],
 )
 def test_an_unknown_mode_or_provider_is_told_what_is_valid(running, path, body, status, valid):
@@ -198,3 +230,9 @@ def test_counts_tell_calls_from_accepted_mails(running):
     counts = running.session.get(f"{running.url}/counts.json").json()
     assert counts["mailgun"] == {"calls": 2, "accepted": 1}
     assert counts["ses"] == {"calls": 0, "accepted": 0}
+
+
+def test_a_provider_that_drops_what_it_takes_says_yes_and_has_nothing(running, provider):
+    running.set(provider, "accept-and-drop")
+    assert send(running, provider).status_code in (200, 202)
+    assert running.mails() == []

@@ -16,9 +16,10 @@ OPEN_PAGES = {"/login", "/login/<string:token>"}
 
 
 def page_rules(app):
-    """The pages for those who log in; a link to unsubscribe is for whoever has it."""
+    """The pages for those who log in; the links in mails are for whoever has them."""
     rules = (rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("web."))
-    return [rule for rule in rules if not rule.endpoint.startswith("web.unsubscribing.")]
+    links = ("web.unsubscribing.", "web.tracking.")
+    return [rule for rule in rules if not rule.endpoint.startswith(links)]
 
 
 def path_of(rule) -> str:

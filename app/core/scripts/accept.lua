@@ -4,11 +4,12 @@
 -- ARGV  1 fingerprint of the request   2 when the idempotency key goes (ms)   3 now as RQ writes it
 --       4 API key's name   5 number of messages   6 how many unfinished ones there may be then, or ''
 --       7 what else is written with it: see also() in common.lua   8 what else the answer says
+--       9 how many members of the suppressions may not be there, and these
 --       then for each: id, state, priority, body, attachments or '', when it is due (ms) or '',
 --       number of fields, fields and values
 -- Returns {'accepted', what failed of the rest}, or {'replayed', rest of the answer, id, ...} for the same request, or {'mismatch'}
--- for another one, or {'full'}.
-local position = 8
+-- for another one, or {'full'}, or {'listed'}.
+local position = 9 + ARGV[9]
 local function next_argument()
   position = position + 1
   return ARGV[position]
@@ -31,10 +32,18 @@ if ARGV[5] == '0' then return {'none'} end
 
 if ARGV[6] ~= '' then
   local unfinished = tonumber(ARGV[5])
-  for _, list in ipairs({K.waiting, K.queued, K.leased}) do
+  for _, list in ipairs({K.waiting, K.waiting_high, K.waiting_bulk, K.queued, K.leased}) do
     unfinished = unfinished + redis.call('ZCARD', list)
   end
   if unfinished > tonumber(ARGV[6]) then return {'full'} end
+end
+
+local MOST_AT_ONCE = 1000
+for first = 10, position, MOST_AT_ONCE do
+  local last = math.min(first + MOST_AT_ONCE - 1, position)
+  for _, entry in ipairs(redis.call('HMGET', K.suppressions, unpack(ARGV, first, last))) do
+    if entry then return {'listed'} end
+  end
 end
 
 local ids = {}
@@ -53,7 +62,7 @@ for i = 1, tonumber(ARGV[5]) do
   elseif due == '' then
     ring(id, ARGV[3], priority)
   else
-    redis.call('ZADD', K.waiting, due, id)
+    later('ZADD', WAITING[priority], due, id)
     if KEYS[1] ~= '' then redis.call('HSET', K.message .. id, 'idempotency', KEYS[1]) end
   end
   ids[i] = id
@@ -63,5 +72,4 @@ if KEYS[1] ~= '' then
   redis.call('PEXPIREAT', KEYS[1], ARGV[2])
 end
 local failed = also(ARGV[7])
-write_lists()
-return {'accepted', failed}
+return {'accepted', failed .. write_lists()}

@@ -6,27 +6,42 @@
 local function though_full() redis.call('DEL', K.nothing) end
 
 -- Lists that many messages of a step enter or leave are written at its end, each once for all of them.
--- A script that uses `later`, or what does here, ends with `write_lists`.
+-- A script that uses `later`, or what does here, ends with `write_lists`, which returns what failed of
+-- what is counted, or ''.
 local lists, MOST_PARTS = {}, 1000
-local sums = {}
+local sums, expiries = {}, {}
+local last_ring
 
 local function write_lists()
+  if last_ring then redis.call('SET', K.ring, string.format('%.0f', last_ring)) end
+  local failed = ''
   for key, fields in pairs(sums) do
     for field, number in pairs(fields) do
-      if number ~= 0 then redis.pcall('HINCRBY', key, field, number) end
+      local answer = number ~= 0 and redis.pcall('HINCRBY', key, field, number)
+      if type(answer) == 'table' then failed = failed .. '; HINCRBY: ' .. tostring(answer.err) end
     end
   end
+  for key, milliseconds in pairs(expiries) do redis.pcall('PEXPIRE', key, milliseconds) end
   for _, list in pairs(lists) do redis.call(unpack(list)) end
   lists = {}
+  return failed
 end
 
-local function later(command, key, ...)
+local function later(command, key, part, another)
   local name = command .. key
-  local list = lists[name] or {command, key}
-  for _, part in ipairs({...}) do list[#list + 1] = part end
-  lists[name] = list
+  local list = lists[name]
+  if not list then
+    list = {command, key}
+    lists[name] = list
+  end
+  local length = #list + 1
+  list[length] = part
+  if another then
+    length = length + 1
+    list[length] = another
+  end
   -- Lua takes no more than a few thousand arguments at once.
-  if #list > MOST_PARTS then
+  if length > MOST_PARTS then
     redis.call(unpack(list))
     lists[name] = nil
   end
@@ -45,9 +60,13 @@ local PRIORITIES = {'high', 'normal', 'bulk'}
 local RINGS = 2 ^ 50
 local FIRST_RING = {normal = 0, high = RINGS, bulk = 2 * RINGS}
 
+-- Where those of each priority wait for their time.
+local WAITING = {high = K.waiting_high, normal = K.waiting, bulk = K.waiting_bulk}
+
 local function priority_of(id) return redis.call('HGET', K.message .. id, 'priority') or 'normal' end
 
 local rung = {}
+local TIMEOUT, FAILURE_TTL = tostring(Q.timeout), tostring(Q.failure_ttl)
 
 -- Writes RQ's job for the message and pushes it. The job's id is the message's: an extra ring finds the
 -- message in other hands and does nothing. `iso` is the time as RQ writes it; the priority is looked up
@@ -55,14 +74,14 @@ local rung = {}
 local function ring(id, iso, priority)
   priority = priority or priority_of(id)
   local name = Q[priority]
-  local number = FIRST_RING[priority] + redis.call('INCR', K.ring)
-  redis.call('ZADD', K.queued, string.format('%.0f', number), id)
+  last_ring = (last_ring or tonumber(redis.call('GET', K.ring) or 0)) + 1
+  later('ZADD', K.queued, string.format('%.0f', FIRST_RING[priority] + last_ring), id)
   redis.call('HSET', K.rq_job .. id,
     'created_at', iso, 'enqueued_at', iso, 'origin', name, 'status', 'queued',
     'data', '["' .. Q.job .. '", null, ["' .. id .. '"], {}]',
     'description', Q.job .. '(' .. id .. ')',
-    'timeout', Q.timeout, 'result_ttl', 0, 'failure_ttl', Q.failure_ttl)
-  redis.call('RPUSH', K.rq_queue .. name, id)
+    'timeout', TIMEOUT, 'result_ttl', '0', 'failure_ttl', FAILURE_TTL)
+  later('RPUSH', K.rq_queue .. name, id)
   if rung[name] then return end
   rung[name] = true
   redis.call('SADD', K.rq_queues, K.rq_queue .. name)
@@ -105,10 +124,29 @@ local function also(commands)
       local fields = sums[key] or {}
       fields[field] = (fields[field] or 0) + number
       sums[key] = fields
+    elseif name == 'PEXPIRE' then
+      -- What is counted in is there only at the end.
+      expiries[key] = field
     else
       local answer = redis.pcall(unpack(command))
       if type(answer) == 'table' and answer.err then failed = failed .. '; ' .. name .. ': ' .. tostring(answer.err) end
     end
   end
   return failed
+end
+
+-- Says when the callbacks of a lane are to be looked at: when the first of them is due, and the lane does
+-- not rest. Lanes whose last callback failed stand in a list of their own.
+local function plan_lane(lane)
+  local failing, rest = unpack(redis.call('HMGET', K.callback_lane .. lane, 'failing_since', 'rest'))
+  local list, other = K.callback_lanes, K.callback_failing_lanes
+  if failing then list, other = other, list end
+  redis.call('ZREM', other, lane)
+  local first = redis.call('ZRANGE', K.callback_due .. lane, 0, 0, 'WITHSCORES')
+  if not first[1] then
+    redis.call('ZREM', list, lane)
+  else
+    local at = math.max(tonumber(first[2]), tonumber(rest or 0))
+    redis.call('ZADD', list, string.format('%.0f', at), lane)
+  end
 end

@@ -3,7 +3,7 @@
 -- ARGV  for each, one after the other:
 --       1 id   2 the version that was seen   3 a token of this move   4 now (ms)   5 now as RQ writes it
 --       6 new end of a lease (ms) that must still hold, 'over' if nobody's may, or ''
---       7 '1' to ring   8 'drop' or 'keep' the body
+--       7 '1' to ring   8 'drop' or 'keep' the body, 'need' it to be there, or keep it so long at most (ms)
 --       9 the number of pieces of evidence that was seen
 --       10 milliseconds to keep an ended message, or '' for one that has not ended
 --       11 who must have the message in hand, or ''
@@ -30,6 +30,7 @@ local function move(at)
   if seen[1] ~= version or (seen[7] or '0') ~= evidence then return 'stale' end
   -- A version says who wrote it only as long as none is forgotten, as a failover may do.
   if owner ~= '' and seen[4] ~= owner then return 'stale' end
+  if body == 'need' and redis.call('EXISTS', K.body .. id) == 0 then return 'stale' end
   if lease == 'over' then
     local lease_end = redis.call('ZSCORE', K.leased, id)
     if lease_end and tonumber(lease_end) > tonumber(now) then return 'stale' end
@@ -50,7 +51,8 @@ local function move(at)
   if seen[2] == 'sending' and state == 'sending' then return answer end
 
   file(id, seen[3], seen[2], state)
-  if due ~= '' then later('ZADD', K.waiting, due, id) else later('ZREM', K.waiting, id) end
+  local waits = WAITING[seen[8] or 'normal']
+  if due ~= '' then later('ZADD', waits, due, id) else later('ZREM', waits, id) end
   if seen[2] == 'sending' then
     later('ZREM', K.leased, id)
     if seen[5] and seen[5] ~= '' then rq_end(id, seen[8] or 'normal', seen[5], seen[4]) end
@@ -77,6 +79,12 @@ local function move(at)
     redis.call('PERSIST', K.attachments .. id)
     redis.call('PERSIST', K.timeline .. id)
   end
+  local lasts = tonumber(body)
+  if lasts then
+    if keep ~= '' then lasts = math.min(lasts, keep + Q.purge_slack) end
+    redis.call('PEXPIRE', K.body .. id, lasts)
+    redis.call('PEXPIRE', K.attachments .. id, lasts)
+  end
   return answer
 end
 
@@ -87,5 +95,10 @@ while at < #ARGV do
   answers[#answers + 1] = done and answer or 'failed ' .. (type(answer) == 'table' and answer.err or tostring(answer))
   at = at + 16 + 2 * ARGV[at + 14] + ARGV[at + 15]
 end
-write_lists()
+local failed = write_lists()
+for place, answer in ipairs(answers) do
+  if failed ~= '' and string.sub(answer, 1, 5) == 'moved' then
+    answers[place], failed = answer .. failed, ''
+  end
+end
 return answers

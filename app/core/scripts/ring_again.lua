@@ -34,4 +34,5 @@ for _, priority in ipairs(PRIORITIES) do
     end
   end
 end
+write_lists()
 return lost
