@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that is needed. PYTHON=… chooses the Python that .venv is made
 # with; settings are given as in `make run PORT=8001`, and ARGS='-k name' goes to pytest.
 
-.PHONY: run simulator test test-browser test-sentinel chaos simulation bench check lock clean
+.PHONY: run simulator test test-thorough test-browser test-sentinel chaos simulation bench check lock clean
 
 # Evaluated when used: the first that is new enough.
 FIND_PYTHON = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
@@ -28,7 +28,13 @@ simulator:
 
 test:
 	$(INSTALL) requirements-dev.txt
-	@$(VENV_PYTHON) -m pytest -q -n auto --dist loadfile -m "not browser and not sentinel" $(ARGS)
+	@$(VENV_PYTHON) -m pytest -q -n auto --dist loadfile \
+	-m "not browser and not sentinel and not thorough" $(ARGS)
+
+# What takes long and finds little: the API as schemathesis tries it.
+test-thorough:
+	$(INSTALL) requirements-dev.txt
+	@$(VENV_PYTHON) -m pytest -q -m thorough $(ARGS)
 
 test-browser:
 	$(INSTALL) requirements-dev.txt

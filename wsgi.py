@@ -2,7 +2,7 @@
 
 import contextlib
 
-from app import logs
+from app import garbage, logs
 from app.core.scripting import StoreUnavailable
 from app.factory import create_app
 from app.services import build, check_server
@@ -15,5 +15,6 @@ try:
     with contextlib.suppress(StoreUnavailable):
         check_server(_settings, aloud=False)
     app = create_app(build(_settings))
+    garbage.settle()
 except SettingsError as error:
     raise SystemExit(str(error)) from error

@@ -27,6 +27,7 @@ from app.core.backlog import Backlog
 from app.core.block_failover import BlockFailover
 from app.core.breaker import BreakerPolicy
 from app.core.callback_book import CallbackBook
+from app.core.callback_events import Listeners
 from app.core.callback_feed import CallbackFeed
 from app.core.callback_queue import CallbackQueue
 from app.core.callback_transport import CallbackTransport
@@ -73,7 +74,7 @@ _OF_WORKERS = Patience(connect=2.0, answer=5.0)
 _SHIPPED = Path(__file__).parents[1] / "templates" / "email"
 _REPLICA_WITHIN = timedelta(seconds=1)
 
-_OBSERVERS: Sequence[Observer] = (stats.observe, suppression.observe, callback_events.observe)
+_OBSERVERS: Sequence[Observer] = (stats.observe, suppression.observe)
 """What is written together with every step of a message: see `app.core.steps`."""
 
 _STRAY_OBSERVERS: Sequence[StrayObserver] = (suppression.observe_stray,)
@@ -98,11 +99,12 @@ def _client(settings: Settings, patience: Patience, decode: bool = True) -> Redi
     )
 
 
-def _store(settings: Settings, client: Redis) -> MessageStore:
+def _store(settings: Settings, client: Redis, listeners: Listeners | None = None) -> MessageStore:
     within = _REPLICA_WITHIN if settings.redis_sentinels else None
     policy = _record_policy(settings)
     counting = () if policy is None else (track_record.observer(policy),)
-    return MessageStore(client, within, (*_OBSERVERS, *counting))
+    telling = callback_events.observer(listeners)
+    return MessageStore(client, within, (*_OBSERVERS, telling, *counting))
 
 
 def check_server(settings: Settings, aloud: bool) -> None:
@@ -228,7 +230,8 @@ def build_worker(
     """The services of a worker process; `pause` is Delivery's. Raises SettingsError."""
     providers = make_providers(settings)
     client = _client(settings, _OF_WORKERS)
-    store = _store(settings, client)
+    listeners = Listeners()
+    store = _store(settings, client, listeners)
     owner = name or f"{socket.gethostname()}-{os.getpid()}-{random.randbytes(3).hex()}"  # noqa: S311
     lease = timedelta(seconds=settings.lease_seconds)
     retention = timedelta(seconds=settings.retention)
@@ -299,7 +302,7 @@ def build_worker(
             owner,
             utc_now,
         ),
-        callback_feed=CallbackFeed(Scripts(client), callback_book, utc_now),
+        callback_feed=CallbackFeed(Scripts(client), callback_book, utc_now, listeners),
         callbacks=Callbacks(
             callback_book,
             CallbackQueue(Scripts(client)),
@@ -360,9 +363,7 @@ def _track_records(
     settings: Settings, providers: Mapping[str, Provider], client: Redis, clock: Clock
 ) -> TrackRecords:
     hearing = {name: p.hears and p.names_recipients for name, p in providers.items()}
-    return TrackRecords(
-        Scripts(client), _record_policy(settings), hearing, clock, time.monotonic
-    )
+    return TrackRecords(Scripts(client), _record_policy(settings), hearing, clock, time.monotonic)
 
 
 def _quotas(settings: Settings, providers: Mapping[str, Provider], client: Redis) -> Quotas:

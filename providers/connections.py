@@ -147,7 +147,7 @@ class CuttableAdapter(HTTPAdapter):
     """requests' adapter, over connections that can be cut."""
 
     _pools: ClassVar = {"http": _Pool, "https": _SecurePool}
-    _known: dict[str, HTTPConnectionPool]
+    _known: dict[str, Any]
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, blocksize=_PIECE, **kwargs)

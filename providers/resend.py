@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from providers import mailbox
 from providers.answers import Answer, Complaint, Rule
 from providers.base import BadSettings, HttpProvider, ProviderSetting, Timeouts
-from providers.carrying import Limits, envelopes
+from providers.carrying import RISKY_FILES, Limits, envelopes
 from providers.errors import (
     AccountRefused,
     Limited,
@@ -90,8 +90,14 @@ class ResendProvider(HttpProvider):
         ProviderSetting("RESEND_BASE_URL", default="https://api.resend.com"),
         ProviderSetting("RESEND_WEBHOOK_SECRET", secret=True),
     )
+    #: https://resend.com/docs/knowledge-base/what-attachment-types-are-not-supported
     limits = Limits(
-        size=40_000_000, recipients=50, wants_subject=True, wants_body=True, one_copy=True
+        size=40_000_000,
+        recipients=50,
+        refused_files=RISKY_FILES,
+        wants_subject=True,
+        wants_body=True,
+        one_copy=True,
     )
     #: The code of a complaint is the `name` of the error.
     #: https://resend.com/docs/api-reference/errors

@@ -7,7 +7,13 @@ import sys
 
 import structlog
 
-from config import Settings, SettingsError, simulated_signing_key, simulator_environment
+from config import (
+    SIMULATED_PROVIDERS,
+    Settings,
+    SettingsError,
+    simulated_signing_key,
+    simulator_environment,
+)
 from simulator.credentials import Credentials
 from simulator.server import LOOPBACK, Simulator
 from simulator.signing import Signer, SigningKeys
@@ -30,7 +36,7 @@ def main() -> int:
         port=settings.simulator_port,
         api_ports=settings.simulator_api_ports,
         webhooks=_webhooks(settings),
-        in_use=[provider for provider in Provider if provider in settings.providers],
+        in_use=[Provider(name) for name in settings.providers if name in SIMULATED_PROVIDERS],
     )
     try:
         asyncio.run(_serve(simulator, settings.host))

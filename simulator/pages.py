@@ -119,7 +119,7 @@ class Pages:
             older=entries[_PAGE_SIZE - 1].id if len(entries) > _PAGE_SIZE else None,
             start=start,
             kept=len(self._inbox),
-            switches={name: self._switches[name] for name in Provider if self._is_of_use(name)},
+            switches={name: self._switches[name] for name in self._shown()},
             counts=self._inbox.counts,
             examples={name: self._example(name, base_url) for name in Provider},
             credentials=self._credentials,
@@ -206,8 +206,9 @@ class Pages:
         self._inbox.clear()
         return _see_other("/#inbox")
 
-    def _is_of_use(self, provider: Provider) -> bool:
-        return provider in self._in_use or self._inbox.counts[provider].calls > 0
+    def _shown(self) -> list[Provider]:
+        called = (name for name, count in self._inbox.counts.items() if count.calls)
+        return list(dict.fromkeys((*self._in_use, *called)))
 
     def _example(self, provider: Provider, base_url: str) -> str:
         template = self._environment.get_template(f"examples/{provider}.txt")

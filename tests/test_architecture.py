@@ -25,7 +25,7 @@ ALLOWED = {
         *("app.web", "app.api", "app.core", "app.services", "app.version", "providers.types"),
         "config",
     },
-    "workers": {"workers", "app.core", "app.services", "app.logs", "config"},
+    "workers": {"workers", "app.core", "app.services", "app.logs", "app.garbage", "config"},
 }
 """What the modules of a room may import of ours; rooms that are not named here may import all."""
 

@@ -55,7 +55,7 @@ def test_the_statuses_are_states_of_messages():
 
 def test_every_call_that_is_named_exists(app):
     routes = {
-        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule).replace("message_id", "id"))
+        (method, re.sub(r"<(?:\w+:)?(?:(?:message|callback)_)?(\w+?)>", r"<\1>", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods
     }
@@ -81,8 +81,11 @@ def test_the_curl_line_is_accepted(app):
     assert shown["message"] == answer.json["message"]
 
 
-def test_the_curl_lines_about_templates_work(app):
-    start = README.index("### Templates")
+@pytest.mark.parametrize(
+    ("title", "expected"), [("### Templates", [202, 200]), ("### Callbacks", [201])]
+)
+def test_the_curl_lines_of_a_section_work(app, title, expected):
+    start = README.index(title)
     section = README[start : README.index("\n### ", start + 1)]
     key = app.extensions["steadpost"].settings.api_keys[0].secret
     statuses = []
@@ -97,7 +100,7 @@ def test_the_curl_lines_about_templates_work(app):
             headers={"Authorization": f"Bearer {key}"},
         )
         statuses.append(answer.status_code)
-    assert statuses == [202, 200]
+    assert statuses == expected
 
 
 def test_the_example_message_is_accepted(app):

@@ -7,7 +7,7 @@ from types import FrameType
 import structlog
 from redis.exceptions import RedisError
 
-from app import logs
+from app import garbage, logs
 from app.core.scripting import StoreUnavailable
 from app.services import build_worker, check_server
 from config import Settings, SettingsError
@@ -34,6 +34,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
+    garbage.settle()
     while not stop.asked:
         try:
             check_server(settings, aloud=True)

@@ -90,7 +90,7 @@ class BlockFailover:
             recipients=len(emails),
         )
         again = lifecycle.passed_on(told, emails, number, now)
-        if told.envelope.expires_at is not None:
+        if told.envelope.expires_at is not None or told.state in lifecycle.WORK_STATES:
             return again
         return replace(again, expires_at=max(told.expires_at, now + self._expiry))
 

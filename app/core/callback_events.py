@@ -2,11 +2,13 @@
 
 What happened in a step becomes one entry, a JSON text, in a list from which workers take it. The
 list of an API key exists only while something is registered for the key, and is pushed to only if
-it exists (RPUSHX). So whoever has no callbacks pays for one look in Redis, without a round trip,
-and whoever registers one is told of every step from then on.
+it exists (RPUSHX). Where a process knows that there is nothing for a key, it does not even do that;
+it knows for a second, so that whoever registers a callback is told of every step from a second
+after that on at the latest.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -16,8 +18,10 @@ import orjson
 from app.core import fates, keys
 from app.core.models import Attempt, Happening, Message, Recipient, RecipientState
 from app.core.records import to_ms
-from app.core.steps import Command, Step
+from app.core.steps import Command, Observer, Step
 from providers.types import EventType
+
+_KNOWN_SECONDS = 1.0
 
 
 class CallbackEvent(StrEnum):
@@ -65,14 +69,46 @@ OF_REPORTS: Mapping[EventType, CallbackEvent] = MappingProxyType(
 """The reports that are told one by one, as they are no states."""
 
 
-def observe(step: Step) -> Iterator[Command]:
-    """What there is to tell of a step, as commands to be done with it."""
-    told = [*_of_states(step), *_of_reports(step)]
+class Listeners:
+    """Which API keys have callbacks, as far as a process knows just now."""
+
+    def __init__(self) -> None:
+        self._keys: frozenset[str] = frozenset()
+        self._until = 0.0
+
+    def note(self, api_keys: Iterable[str], asked_at: float) -> None:
+        """Remembers for a second what was asked for at a time of the monotonic clock."""
+        self._keys = frozenset(api_keys)
+        self._until = asked_at + _KNOWN_SECONDS
+
+    def may_include(self, api_key: str) -> bool:
+        return api_key in self._keys or time.monotonic() > self._until
+
+
+def observer(listeners: Listeners | None = None) -> Observer:
+    """Says what there is to tell of a step; without listeners, for everybody."""
+
+    def observe(step: Step) -> Iterable[Command]:
+        url = step.after.envelope.callback_url
+        if url is None and listeners is not None and not listeners.may_include(step.after.key):
+            return ()
+        return _told(step)
+
+    return observe
+
+
+def _told(step: Step) -> Iterator[Command]:
+    before, message = step.before, step.after
+    waits = before is None and all(r.state is RecipientState.QUEUED for r in message.recipients)
+    if waits or (before is not None and before.recipients is message.recipients):
+        # As most steps are.
+        told = [*_of_reports(step)]
+    else:
+        told = [*_of_states(step), *_of_reports(step)]
     if not told:
         return
-    message = step.after
     # The version that a step begins at tells it from all others of the message.
-    version = 0 if step.before is None else step.before.version
+    version = 0 if before is None else before.version
     entry = {
         "id": f"evt_{message.id}-{version}",
         "key": message.key,

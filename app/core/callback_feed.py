@@ -6,6 +6,7 @@ dies in between leaves them to the next reader.
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ import orjson
 import structlog
 
 from app.core.callback_book import DEFAULT, CallbackBook, Endpoint
-from app.core.callback_events import CallbackEvent
+from app.core.callback_events import CallbackEvent, Listeners
 from app.core.callback_queue import KEPT, MOST_WAITING, Delivery, encode
 from app.core.callback_targets import BadTarget, parse
 from app.core.models import Clock
@@ -44,17 +45,22 @@ class CallbackFeed:
         scripts: Scripts,
         book: CallbackBook,
         clock: Clock,
+        listeners: Listeners | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self._scripts = scripts
         self._most_waiting = most_waiting
         self._book = book
         self._clock = clock
+        self._listeners = listeners
         self._reader = secrets.token_hex(8)
 
     def work(self) -> bool:
         """Handles what there is; whether there may be more. Raises StoreUnavailable."""
-        found = self._scripts.run("callback_feed", [], [self._reader, _READER_MS, _BATCH])
+        asked_at = time.monotonic()
+        api_keys, found = self._scripts.run("callback_feed", [], [self._reader, _READER_MS, _BATCH])
+        if self._listeners is not None:
+            self._listeners.note(api_keys, asked_at)
         for feed, before, entries in found:
             self._spread(feed, before, entries)
         return any(len(entries) == _BATCH for _, _, entries in found)

@@ -25,6 +25,7 @@ from app.core.models import (
     Happening,
     Message,
     MessageState,
+    Outcome,
     RecipientState,
     Source,
 )
@@ -40,6 +41,7 @@ LONGEST_TIMELINE = 200
 recipient or are our own, and what else comes later has some room still."""
 
 _ROOM_FOR_OTHERS = 50
+_IN_DOUBT = (None, Outcome.UNKNOWN)
 _BATCH = 200
 _LEASE = timedelta(seconds=30)
 _SOON = timedelta(seconds=1)
@@ -166,7 +168,7 @@ class MailEvents:
         for number, pending in case.pending:
             if message is None:
                 break
-            if message.attempts[number - 1].accepted:
+            if message.attempts[number - 1].accepted or not _proves(message, number, pending):
                 continue
             kind, ours = pending.event.type.value, pending.provider == OURS
             proof = Evidence(
@@ -280,6 +282,17 @@ def _is_tracked(message: Message, kind: EventType) -> bool:
     return (kind is EventType.OPENED and track.opens) or (
         kind is EventType.CLICKED and track.clicks
     )
+
+
+def _proves(message: Message, number: int, pending: Pending) -> bool:
+    """Whether an event shows that the provider took the attempt.
+
+    Of ours, what a machine did does only where nothing is known: a provider may look at the links
+    of a mail that it then turns down.
+    """
+    if not _is_counted_here(pending) or message.attempts[number - 1].outcome in _IN_DOUBT:
+        return True
+    return not (pending.event.automatic or _too_soon(message, number, pending.event))
 
 
 def _too_soon(message: Message, number: int, event: DeliveryEvent) -> bool:

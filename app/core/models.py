@@ -321,8 +321,8 @@ class Message:
     a worker has it, `grace_until` while evidence for an unknown outcome is looked for. `round`
     counts from 1; `first_round` is that of the generation, and `order` names the providers that
     the generation was asked to take, where it was. `send_at` is when it was to be sent, where that
-    was said. Once `cancelled`, nothing more is sent. `opened` and `clicked` are what somebody did of
-    whom only is known that they are one of several recipients.
+    was said. Once `cancelled`, nothing more is sent. `opened` and `clicked` are what somebody did
+    of several recipients, it is not known who.
     """
 
     id: str

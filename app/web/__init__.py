@@ -7,6 +7,7 @@ from flask import Blueprint, Flask
 from app.services import Services
 from app.web import (
     assets,
+    callbacks,
     compose,
     faults,
     headers,
@@ -40,6 +41,7 @@ def register(app: Flask, services: Services) -> None:
         previews.blueprint,
         routing.blueprint,
         suppressions.blueprint,
+        callbacks.blueprint,
         tracking.blueprint,
         unsubscribing.blueprint,
     ):

@@ -238,6 +238,7 @@ def no_time_to_come() -> Iterator[None]:
 
 
 # What hypothesis and schemathesis find unwise in what they do themselves.
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("no_time_to_come")
 def test_schemathesis_finds_nothing(served):

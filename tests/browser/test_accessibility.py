@@ -89,6 +89,8 @@ def test_the_pages_are_accessible(
         "/previews/receipt?variables={}",
         "/suppressed",
         "/suppressed?email=nobody@example.net",
+        "/notified",
+        "/notified/default",
         "/nowhere",
     ):
         visit.go(path)

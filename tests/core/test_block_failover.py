@@ -267,6 +267,12 @@ def test_content_and_files_stay_for_72_hours_and_no_longer(service, redis, clock
     assert not redis.exists(keys.body(mail.id), keys.attachments(mail.id))
 
 
+def test_content_does_not_outlast_its_record(service, redis):
+    service.worker._policy = replace(POLICY, retention=timedelta(hours=1))
+    mail = service.send(ANN, failover_on_block=True)
+    assert 0 < redis.pttl(keys.body(mail.id)) <= redis.pttl(keys.message(mail.id)) + 1000
+
+
 def test_content_is_of_no_use_when_its_time_is_over(clock):
     mail = message(clock(), ANN, failover_on_block=True, state=MessageState.SENT)
     sent = replace(mail.recipients[0], state=RecipientState.SENT)
@@ -368,6 +374,20 @@ def test_whoever_has_it_resent_may_want_it_from_the_provider_that_blocked(servic
     letters.resend(failed)
     assert [a.provider for a in service.again(mail).attempts] == ["mailgun", "sendgrid", "mailgun"]
     assert service.blocked(service.store.get(mail.id), 3).state is MessageState.BOUNCED
+
+
+def test_on_hold_a_doubt_about_the_second_copy_is_waited_for(service, clock):
+    service.sendgrid.answers = [Unknown("reset")]
+    mail = service.send(ANN, failover_on_block=True, on_unknown="hold")
+    service.blocked(mail)
+    held = service.again(mail)
+    assert held.state is MessageState.UNKNOWN
+    letters = DeadLetters(service.store, service.book, timedelta(hours=24), POLICY.retention, clock)
+    assert letters.resolve(held, "not_sent").state is MessageState.QUEUED
+    after = service.again(mail)
+    assert [a.provider for a in after.attempts] == ["mailgun", "sendgrid", "ses"]
+    assert after.state is MessageState.SENT
+    assert after.possible_duplicate
 
 
 def test_what_was_put_back_can_be_called_back(service, clock):

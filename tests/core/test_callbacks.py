@@ -26,6 +26,7 @@ from providers.types import EventType
 from tests.conftest import FakeClock
 from tests.core.examples import attempt, changed
 from tests.scripted import BODY, message
+from tests.waiting import until
 
 HOOK = "https://app.example.com/mail-events"
 OTHER = "https://other.example.com/hook"
@@ -44,7 +45,7 @@ class World:
 
     def __post_init__(self) -> None:
         scripts = Scripts(self.redis)
-        self.store = MessageStore(self.redis, observers=(callback_events.observe,))
+        self.store = MessageStore(self.redis, observers=(callback_events.observer(),))
         self.book = CallbackBook(scripts, self.clock)
         self.feed = CallbackFeed(scripts, self.book, self.clock)
         self.keep(callback_queue.MOST_OVER)
@@ -218,6 +219,24 @@ def test_nothing_is_kept_where_nobody_asked(world):
     assert world.redis.keys("sp:callback*") == []
 
 
+def test_a_process_that_knows_of_no_callback_asks_redis_again_within_a_second(quick):
+    listeners = callback_events.Listeners()
+    feed = CallbackFeed(Scripts(quick.redis), quick.book, quick.clock, listeners)
+    observe = callback_events.observer(listeners)
+    before = message(quick.clock(), "ann@example.net")
+    step = Step(before, changed(before, [RecipientState.SENT]))
+    own = replace(step.after, envelope=replace(before.envelope, callback_url=OTHER))
+    # Nothing is known yet.
+    assert list(observe(step))
+    feed.work()
+    assert list(observe(step)) == []
+    assert len(list(observe(Step(before, own)))) == 2
+    until(lambda: list(observe(step)), seconds=3)
+    quick.book.add("shop", HOOK)
+    feed.work()
+    assert list(observe(step))
+
+
 def test_opens_and_clicks_are_told_one_by_one(world):
     world.book.add("shop", HOOK, frozenset({CallbackEvent.OPENED, CallbackEvent.CLICKED}))
     taken = attempt("mailgun")
@@ -283,7 +302,7 @@ def test_a_reader_who_dies_before_it_wrote_leaves_the_entries_to_the_next(world)
     world.book.add("shop", HOOK)
     world.to(world.accept(), RecipientState.SENT)
     world.redis.delete(keys.CALLBACK_READER)
-    read = Scripts(world.redis).run("callback_feed", [], ["dead", 1000, 10])
+    _, read = Scripts(world.redis).run("callback_feed", [], ["dead", 1000, 10])
     assert len(read) == 1
     assert world.feed.work() is False
     assert world.callbacks.take(1, 1) == []
@@ -294,7 +313,8 @@ def test_a_reader_who_dies_before_it_wrote_leaves_the_entries_to_the_next(world)
 def test_two_readers_who_read_the_same_write_it_once(world):
     hook = world.book.add("shop", HOOK)
     world.to(world.accept(), RecipientState.SENT)
-    ((feed, before, entries),) = Scripts(world.redis).run("callback_feed", [], ["x", 1000, 10])
+    _, read = Scripts(world.redis).run("callback_feed", [], ["x", 1000, 10])
+    ((feed, before, entries),) = read
     world.redis.delete(keys.CALLBACK_READER)
     world.feed.work()
     late = [before, len(entries), entries[-1], 0, 1000, 10]
@@ -555,5 +575,5 @@ def test_no_connection_is_a_try_too(quick):
 
 def test_a_step_that_moves_nobody_tells_nothing():
     before = message(FakeClock()(), "ann@example.net")
-    assert list(callback_events.observe(Step(None, before))) == []
-    assert list(callback_events.observe(Step(before, replace(before, round=2)))) == []
+    assert list(callback_events.observer()(Step(None, before))) == []
+    assert list(callback_events.observer()(Step(before, replace(before, round=2)))) == []

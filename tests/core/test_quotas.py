@@ -1,4 +1,7 @@
-"""Quotas: never more than they say, whoever asks, and what becomes of the mail beyond them."""
+"""Quotas: never more than they say, whoever asks, and what becomes of the mail beyond them.
+
+What has to wait for a server's time is done over the real one alone.
+"""
 
 import itertools
 import threading
@@ -48,15 +51,16 @@ def taken(of: Quotas, name: str, recipients: int = 1, most: int = 1000) -> int:
     return next(n for n in range(most) if isinstance(of.take(name, recipients), Shortage))
 
 
-def test_as_many_find_a_place_within_a_second_as_the_quota_says(redis: Redis):
-    of = quotas(redis, ses=a_second(20, counts_recipients=False))
+def test_as_many_find_a_place_within_a_second_as_the_quota_says(valkey: Redis):
+    of = quotas(valkey, ses=a_second(20, counts_recipients=False))
     began = time.monotonic()
     assert taken(of, "ses") == 20
     shortage = of.take("ses", 1)
     assert shortage.words == "has been given its 20 messages a second"
+    assert shortage.seconds <= 1.1
+    assert time.monotonic() - began + shortage.seconds >= 1
     until(lambda: isinstance(of.take("ses", 1), Grant))
     assert 1 <= time.monotonic() - began < 1.5
-    assert shortage.seconds == pytest.approx(1, abs=0.2)
 
 
 def test_all_processes_share_a_quota(redis: Redis):
@@ -85,8 +89,8 @@ def test_a_days_quota_counts_recipients_and_holds_beside_that_of_a_second(redis:
     assert of.used() == {"ses": (10, 30)}
 
 
-def test_a_mail_to_more_than_a_seconds_worth_has_it_for_itself_and_is_paid_for_after(redis: Redis):
-    of = quotas(redis, ses=a_second(10, counts_recipients=True))
+def test_a_mail_to_more_than_a_seconds_worth_has_it_for_itself_and_is_paid_for_after(valkey: Redis):
+    of = quotas(valkey, ses=a_second(10, counts_recipients=True))
     assert of.obstacle("ses", 35) is None
     began = time.monotonic()
     assert isinstance(of.take("ses", 35), Grant)
@@ -103,8 +107,8 @@ def test_a_mail_to_more_than_a_days_worth_never_has_a_place(redis: Redis):
     assert of.obstacle("mailgun", 31) is None
 
 
-def test_what_is_too_old_leaves_a_window_slot_by_slot(redis: Redis):
-    of = quotas(redis, ses=Window("day", 10, 400, 50, counts_recipients=True))
+def test_what_is_too_old_leaves_a_window_slot_by_slot(valkey: Redis):
+    of = quotas(valkey, ses=Window("day", 10, 400, 50, counts_recipients=True))
     assert isinstance(of.take("ses", 6), Grant)
     time.sleep(0.25)
     assert isinstance(of.take("ses", 4), Grant)
@@ -302,9 +306,9 @@ def test_a_mail_that_is_too_much_for_a_days_quota_is_for_others(service):
     assert "mailgun cannot carry it: it is given 2 recipients a day" in sent.attempts[0].why
 
 
-def test_a_shortage_of_seconds_is_over_in_seconds(redis: Redis, clock):
-    service = Service(redis, clock)
-    service.quotas = quotas(redis, mailgun=a_second(1, counts_recipients=False))
+def test_a_shortage_of_seconds_is_over_in_seconds(valkey: Redis, clock):
+    service = Service(valkey, clock)
+    service.quotas = quotas(valkey, mailgun=a_second(1, counts_recipients=False))
     service.worker = service.new_worker("w1")
     order = ("mailgun",)
     assert service.send(providers=order).provider == "mailgun"

@@ -250,6 +250,14 @@ def test_whoever_has_got_a_mail_proves_that_it_was_taken(bench, automatic):
     assert told.state is (MessageState.SENT if automatic else MessageState.DELIVERED)
 
 
+@pytest.mark.parametrize("automatic", [True, False])
+def test_of_a_mail_that_was_turned_down_only_a_person_proves_more(bench, automatic):
+    bench.sent(Outcome.REFUSED)
+    told = bench.noted("clicked", automatic=automatic)
+    assert told.attempts[0].accepted is not automatic
+    assert (told.state is MessageState.DELIVERED) is not automatic
+
+
 def test_counters_go_on_where_the_timeline_ends_and_there_is_room_for_others(bench):
     bench.sent()
     for number in range(LONGEST_TIMELINE + 100):

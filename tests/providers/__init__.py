@@ -1,5 +1,5 @@
 import pytest
 
 # So that a failing comparison in the contracts shows both sides.
-pytest.register_assert_rewrite("tests.providers.contract")
-pytest.register_assert_rewrite("tests.providers.finding")
+for name in ("contract", "finding", "hard", "hearing", "json_form"):
+    pytest.register_assert_rewrite(f"tests.providers.{name}")

@@ -56,6 +56,7 @@ class TestResend(JsonContract):
         ({"to": (), "bcc": (ANN, BOB)}, "several blind copies"),
         ({"to": tuple(Address(f"a{n}@example.net") for n in range(51))}, "51 recipients"),
         ({"headers": (("X-A", "1"), ("x-a", "2"))}, "a header occurs twice"),
+        ({"attachments": (Attachment("a.EXE", "application/x-a", b"x"),)}, ".exe files"),
     )
     success = Reply(200, json.dumps({"id": MESSAGE_ID}).encode())
     success_id = MESSAGE_ID

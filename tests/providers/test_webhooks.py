@@ -18,11 +18,19 @@ from providers.sendgrid import SendGridProvider
 from providers.ses import SesProvider
 from providers.smtp import SmtpProvider
 from providers.types import Bounce, EventType
-from providers.webhooks import NotAuthentic, WebhookContent, WebhooksNotSetUp
+from providers.webhooks import (
+    NotAuthentic,
+    NotReadable,
+    WebhookContent,
+    WebhooksNotSetUp,
+    status_code,
+    word,
+)
 from tests.providers.hearing import ANN, ATTEMPT, Told, WebhookContract
 from tests.providers.hooks import (
     NOW,
     TOPIC,
+    URL,
     SendGridKey,
     Topic,
     from_mandrill,
@@ -401,6 +409,8 @@ class TestPostmarkWebhooks(WebhookContract):
         body = json.dumps(self.usual()).encode()
         for credentials in ("x", "postmark:", ":", "postmark:correct", "eve:correct:horse-battery"):
             yield self.sealed(body, credentials=credentials)
+        login = self.sealed(body).headers["authorization"]
+        yield request(body, {"authorization": f"{login[:12]}!{login[12:]}"})
         for scheme in ("Bearer", "Basic", ""):
             yield request(body, {"authorization": f"{scheme} {self.settings[self.wanted]}"})
 
@@ -619,9 +629,44 @@ class TestMandrillWebhooks(WebhookContract):
         for sent in (request(b"mandrill_events=%5B%5D"), from_mandrill(b"[]", "test-webhook")):
             assert provider.read_webhook(sent) == WebhookContent()
 
-    def test_two_batches_in_one_form_are_not_readable(self):
+    def test_two_batches_in_one_form_are_not_readable_whoever_signed_them(self):
+        # Of the same name, they are signed in the order of their values.
+        signed = f"{URL}mandrill_events[]mandrill_events[{{}}]".encode()
+        digest = hmac.digest(self.settings[self.wanted].encode(), signed, "sha1")
+        headers = {"x-mandrill-signature": base64.b64encode(digest).decode()}
         body = b"mandrill_events=[{}]&mandrill_events=[]"
         assert type(self.fault(request(body))) is NotAuthentic
+        assert type(self.fault(request(body, headers))) is NotReadable
+
+    def test_a_form_that_is_no_utf_8_is_not_readable(self):
+        assert type(self.fault(request(b"mandrill_events=%ff"))) is NotReadable
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("smtp; 550 5.1.1 no such user", "5.1.1"),
+        ("421-4.7.28 slow down. 421 4.7.0 again", "4.7.28"),
+        ("Status: 5.7.1.", "5.7.1"),
+        ("from 5.1.1.7 or 192.0.2.1", None),
+        ("550 no such user", None),
+        (None, None),
+        ({}, None),
+    ],
+)
+def test_the_status_code_in_an_answer(said, code):
+    assert status_code(said) == code
+
+
+def test_only_texts_and_numbers_are_words():
+    assert [word(found) for found in ("a", 7, 1.5, None, {}, ["a"])] == [
+        "a",
+        "7",
+        "1.5",
+        "",
+        "",
+        "",
+    ]
 
 
 def test_plain_smtp_has_no_webhooks_and_says_so():

@@ -109,7 +109,8 @@ class Judge:
         self._is_another(message, provider, asked)
         if email.text != f"Hello, this is letter {message.tag.partition('-')[2]}.":
             raise Violation("content", f"{email.attempt_id} carries another text")
-        if message.in_grace or (message.hold and message.doubtful):
+        in_doubt = any(set(message.reached(n)) & set(asked) for n in message.doubtful)
+        if message.in_grace or (message.hold and in_doubt):
             raise Violation("hold", f"{email.attempt_id} is made while others are in doubt")
         self._may_be_a_copy(message, asked)
         call = Call(email.attempt_id, provider, asked)

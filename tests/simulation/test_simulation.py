@@ -8,7 +8,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.schedule import run
 from tests.simulation.server import Server
 
-_SCHEDULES = range(300)
+_SCHEDULES = range(100)
 _MOST = range(60)
 _SOON_FOUND = (
     "the attempt is not written before the call",

@@ -46,15 +46,15 @@ def test_credentials_are_shown(running):
 def test_switches_are_shown_of_the_providers_in_use_and_of_who_was_called():
     inbox = Inbox()
     switches = Switches(lambda provider, switch: None)
-    pages = Pages(switches, inbox, CREDENTIALS, in_use=[Provider.SES, Provider.RESEND])
+    pages = Pages(switches, inbox, CREDENTIALS, in_use=[Provider.RESEND, Provider.SES])
 
     def shown():
         page = pages.answer(Call("GET", "/", "", {}))
         return re.findall(r'id="state-([a-z]+)"', page.body.decode())
 
-    assert shown() == ["ses", "resend"]
+    assert shown() == ["resend", "ses"]
     inbox.counts[Provider.MAILGUN].calls += 1
-    assert shown() == ["mailgun", "ses", "resend"]
+    assert shown() == ["resend", "ses", "mailgun"]
 
 
 def test_what_senders_write_is_never_markup(running):

@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from app.core.models import MessageState
+from app.core.models import MessageState, Track
 from app.core.scripting import WriteInDoubt
 from app.core.store import MessageStore
 from app.core.submit import Submitter
@@ -68,6 +68,20 @@ def test_every_field_is_carried(visitor, services):
     ]
     assert [a.email for a in sent.envelope.reply_to] == ["help@shop.example", "more@shop.example"]
     assert sent.envelope.subject == "Grüße"
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_what_is_ticked_is_tracked(visitor, services, opens):
+    boxes = {"track_opens": "on"} if opens else {"track_clicks": "on"}
+    message = the_message(services, visitor.send(html="<p>Hi</p>", **boxes))
+    assert message.envelope.track == Track(opens=opens, clicks=not opens)
+
+
+def test_a_ticked_box_stays_so_where_there_are_faults(visitor):
+    page = visitor.send(to="", track_clicks="on").text
+    (box,) = re.findall('<input[^>]* name="track_clicks"[^>]*>', page)
+    assert " checked" in box
+    assert " checked" not in re.findall('<input[^>]* name="track_opens"[^>]*>', page)[0]
 
 
 def test_line_breaks_are_plain(visitor, services, clock):

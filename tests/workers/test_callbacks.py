@@ -50,7 +50,7 @@ class World:
 
     def __init__(self, redis: Redis, deadline: float = 5.0) -> None:
         scripts = Scripts(redis)
-        self.store = MessageStore(redis, observers=(callback_events.observe,))
+        self.store = MessageStore(redis, observers=(callback_events.observer(),))
         self.book = CallbackBook(scripts, utc_now)
         self.feed = CallbackFeed(scripts, self.book, utc_now)
         self.queue = CallbackQueue(scripts)
