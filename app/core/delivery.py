@@ -159,9 +159,7 @@ class Delivery:
         except StoreUnavailable:
             return list(claims)
         return [
-            replace(
-                claim, suppressed={e: listed[e].in_words for e in emails if e in listed}
-            )
+            replace(claim, suppressed={e: listed[e].in_words for e in emails if e in listed})
             for claim, emails in zip(claims, wanted, strict=True)
         ]
 
@@ -372,9 +370,7 @@ class Delivery:
     def _may_go_on(self, message: Message) -> bool:
         return self._leases.held(message) and self._pause(0)
 
-    def _next(
-        self, message: Message, body: Body
-    ) -> Message | tuple[Email, Attempt, Grant | None]:
+    def _next(self, message: Message, body: Body) -> Message | tuple[Email, Attempt, Grant | None]:
         """The attempt that is to be made, and its grant, or the message as it is without one."""
         now = self._clock()
         if now >= message.expires_at:

@@ -274,6 +274,9 @@ class Track:
         return self.opens or self.clicks
 
 
+UNTRACKED = Track()
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What the application asked for, apart from the recipients and the body; never changes.
@@ -295,7 +298,7 @@ class Envelope:
     attachments: tuple[AttachedFile, ...] = ()
     unsubscribe: bool = False
     override_suppression: str | None = None
-    track: Track = Track()
+    track: Track = UNTRACKED
     callback_url: str | None = None
     failover_on_block: bool = False
 

@@ -13,6 +13,7 @@ import structlog
 from app.core import ids, lifecycle
 from app.core.backlog import Backlog
 from app.core.models import (
+    UNTRACKED,
     AttachedFile,
     Body,
     Clock,
@@ -74,7 +75,7 @@ class Submission:
     attachments: tuple[Attachment, ...] = ()
     unsubscribe: bool = False
     override_suppression: str | None = None
-    track: Track = Track()
+    track: Track = UNTRACKED
     callback_url: str | None = None
 
 
@@ -120,7 +121,9 @@ class _Listed(Exception):
 
 
 class Submitter:
-    """Accepts messages; `on_unknown`, `failover_on_block` and `expiry` are for those that do not say.
+    """Accepts messages.
+
+    `on_unknown`, `failover_on_block` and `expiry` are for those that do not say themselves.
 
     Without a `backlog`, there may be any number of them. Those that go to nobody, as all of their
     recipients are among the `suppressions`, have ended then, and are kept for `retention`.

@@ -13,8 +13,8 @@ from tests.scripted import message
 
 ENDS = frozenset(RecipientState) - {RecipientState.QUEUED}
 GO_ON = {News.RELEASED, News.RESENT, News.PASSED_ON}
-"""The only news that leads back into the queue: the doubt is over, a person asks for it, or somebody
-asked beforehand for another try after a block."""
+"""The only news that leads back into the queue: the doubt is over, a person asks for it, or
+somebody asked beforehand for another try after a block."""
 
 
 def recipient(state: RecipientState) -> Recipient:
