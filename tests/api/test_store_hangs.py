@@ -30,8 +30,8 @@ def test_a_server_that_hangs_holds_no_request_for_long(clock):
         shop.sent()
         server.hang()
         began = time.monotonic()
-        # The suppression list is read before anything is written.
-        assert problem(shop.send({"Idempotency-Key": "order-17"})) == (503, "unavailable")
+        # It was sent, and a server that hangs may do it once it goes on.
+        assert problem(shop.send({"Idempotency-Key": "order-17"})) == (503, "accept_in_doubt")
         assert time.monotonic() - began < LONGEST
 
         answers = []
@@ -54,5 +54,4 @@ def test_a_server_that_hangs_holds_no_request_for_long(clock):
         until(lambda: shop.get("/readyz").status_code == 200)
         again = shop.send({"Idempotency-Key": "order-17"})
         assert again.status_code == 202
-        assert "Idempotency-Replayed" not in again.headers
         assert len(shop.get("/messages").json["messages"]) == 2

@@ -83,6 +83,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steadpost]:
         "PORT": str(web),
         "SIMULATOR_PORT": str(simulator),
         "SIMULATOR_WEBHOOKS": "off",
+        "CALLBACK_ALLOW_PRIVATE": "on",
         "PROVIDER_QUOTAS": "ses:1000/s+50000/day",
         "WEB_PROCESSES": "1",
         "WORKER_PROCESSES": "1",

@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from app.ports import free_ports
 from tests.browser.conftest import DESKTOP, EMPTY_KEY, PHONE, Steadpost, Visit
 
 pytestmark = pytest.mark.browser
@@ -130,9 +131,18 @@ def routes(running: Steadpost) -> Iterator[None]:
         running.call("PUT", "/routes", json={"routes": []})
 
 
+@pytest.fixture(scope="module")
+def told(running: Steadpost) -> str:
+    """The page of an endpoint that callbacks go to; nobody listens there."""
+    (port,) = free_ports(1, "127.0.0.1")
+    url = f"http://127.0.0.1:{port}/mail-events"
+    endpoint = running.call("POST", "/callbacks", json={"url": url})
+    return f"/notified/{endpoint['id']}"
+
+
 @pytest.mark.parametrize("visit", VISITS, indirect=True)
 def test_the_pages_of_lists_files_and_links_are_accessible(
-    visit: Visit, link: str, with_file: str, routes: None
+    visit: Visit, link: str, with_file: str, told: str, routes: None
 ) -> None:
     visit.expect("404", "422")
     page = visit.go(link)
@@ -156,6 +166,12 @@ def test_the_pages_of_lists_files_and_links_are_accessible(
 
     visit.go("/routing")
     expect(page.get_by_role("heading", name="Routes")).to_be_visible()
+    look_closely(page)
+
+    visit.go("/notified")
+    expect(page.get_by_text("/mail-events").first).to_be_visible()
+    look_closely(page)
+    visit.go(told)
     look_closely(page)
 
     visit.go("/suppressed")
