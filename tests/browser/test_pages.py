@@ -285,7 +285,13 @@ def test_the_theme_is_the_systems_until_somebody_chooses(visit: Visit, theme: st
 @pytest.mark.parametrize("visit", [{"viewport": PHONE, "has_touch": True}], indirect=True)
 def test_what_can_be_touched_on_a_phone_is_large_enough(visit: Visit) -> None:
     page = visit.log_in()
-    for target in page.locator("button:visible, input:visible, textarea:visible, nav a").all():
+    # A checkbox is touched by its label.
+    touched = "button:visible, input:visible:not([type=checkbox]), .choices label:visible"
+    assert (
+        page.locator("input[type=checkbox]:visible").count()
+        == page.locator(".choices label:visible > input[type=checkbox]").count()
+    )
+    for target in page.locator(f"{touched}, textarea:visible, nav a").all():
         box = target.bounding_box()
         assert box
         assert box["height"] >= 40, target
