@@ -39,7 +39,7 @@ class Asking(asyncio.Protocol):
         self._ask()
 
     def _ask(self) -> None:
-        if not self._told.over:
+        if self._told.asks():
             self._asked = time.monotonic()
             self._transport.write(self._question)
 
@@ -60,23 +60,34 @@ class Asking(asyncio.Protocol):
 
 
 class Told:
-    """What the answers were."""
+    """What the answers were. Whatever was asked before the end is answered after it, and counts."""
 
-    def __init__(self, least: int) -> None:
+    def __init__(self) -> None:
         self.over = False
-        self.enough = asyncio.Event()
-        self._least = least
+        self.all_answered = asyncio.Event()
+        self.last = 0.0
+        self._open = 0
         self.times: list[float] = []
         self.statuses: Counter[str] = Counter()
         self.asked: dict[str, float] = {}
 
+    def asks(self) -> bool:
+        """Whether one more question may be asked; it is then open."""
+        self._open += not self.over
+        return not self.over
+
+    def end(self) -> None:
+        self.over = True
+        if not self._open:
+            self.all_answered.set()
+
     def take(self, answer: bytes, asked: float) -> None:
-        if self.over:
-            return
-        self.times.append(1000 * (time.monotonic() - asked))
+        self.last = time.monotonic()
+        self.times.append(1000 * (self.last - asked))
         self.statuses[answer[9:12].decode()] += 1
-        if len(self.times) == self._least:
-            self.enough.set()
+        self._open -= 1
+        if self.over and not self._open:
+            self.all_answered.set()
         found = _ID.search(answer)
         if found:
             self.asked[found[1].decode()] = asked
@@ -89,7 +100,7 @@ async def ask(
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    told = Told(connections)
+    told = Told()
     pause = connections / rate if rate else 0.0
     loop = asyncio.get_running_loop()
     began = time.monotonic()
@@ -99,14 +110,13 @@ async def ask(
         )
         await asyncio.sleep(pause / connections)
     await asyncio.sleep(seconds - (time.monotonic() - began))
-    # What is asked may take its time.
+    told.end()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(told.enough.wait(), _LONGEST)
-    told.over = True
+        await asyncio.wait_for(told.all_answered.wait(), _LONGEST)
     count = len(told.times)
     return {
         "answers": count,
-        "seconds": time.monotonic() - began,
+        "seconds": told.last - began,
         "statuses": told.statuses,
         "times": told.times,
         "cost": 1000 * time.process_time() / max(count, 1),

@@ -31,7 +31,7 @@ from app.api.fields import (
 from app.api.texts import LONGEST_LINE, OneLine, Pattern, header_name
 from app.api.values import MOST_VARIABLES, ValuesField, template_name
 from app.core import ids
-from app.core.models import MessageState, Priority, Track
+from app.core.models import UNTRACKED, MessageState, Priority, Track
 from app.core.rendering import TemplateFaults
 from app.core.submit import Submission
 
@@ -215,6 +215,10 @@ class MessageRequest(Schema):
         },
     )
 
+    def load(self, data: Any, *, partial: Any = True, **options: Any) -> Any:
+        """The submission. What is not given costs nothing: otherwise each field is looked into."""
+        return super().load(data, partial=partial, **options)
+
     @validates_schema(skip_on_field_errors=False)
     def _in_order(self, data: Mapping[str, Any], **_: Any) -> None:
         send_at, expires_at = data.get("send_at"), data.get("expires_at")
@@ -240,6 +244,8 @@ class MessageRequest(Schema):
         if not isinstance(original, Mapping):
             return
         faults = {}
+        if "from" not in original:
+            faults["from"] = [_REQUIRED]
         if not any(original.get(kind) for kind in _KINDS):
             faults["to"] = ["At least one recipient is needed, in to, cc or bcc."]
         given = {name for name in (*_CONTENT, "template") if original.get(name) is not None}
@@ -275,29 +281,29 @@ class MessageRequest(Schema):
     def _submission(self, data: dict[str, Any], **_: Any) -> Submission:
         return Submission(
             sender=data["sender"],
-            to=tuple(data["to"]),
-            cc=tuple(data["cc"]),
-            bcc=tuple(data["bcc"]),
-            reply_to=tuple(data["reply_to"]),
-            subject=data["subject"] or "",
-            text=data["text"],
-            html=data["html"],
-            headers=tuple(data["headers"].items()),
-            tags=tuple(data["tags"]),
-            metadata=data["metadata"],
-            providers=tuple(data["providers"]),
-            on_unknown=data["on_unknown"],
-            failover_on_block=data["failover_on_block"],
-            expires_at=data["expires_at"],
-            send_at=data["send_at"],
-            priority=data["priority"],
-            attachments=tuple(data["attachments"]),
-            template=data["template"],
-            variables=data["variables"],
-            unsubscribe=data["unsubscribe"],
-            override_suppression=data["override_suppression"],
-            track=data["track"] or Track(),
-            callback_url=data["callback_url"],
+            to=tuple(data.get("to", ())),
+            cc=tuple(data.get("cc", ())),
+            bcc=tuple(data.get("bcc", ())),
+            reply_to=tuple(data.get("reply_to", ())),
+            subject=data.get("subject") or "",
+            text=data.get("text"),
+            html=data.get("html"),
+            headers=tuple(data.get("headers", {}).items()),
+            tags=tuple(data.get("tags", ())),
+            metadata=data.get("metadata", {}),
+            providers=tuple(data.get("providers", ())),
+            on_unknown=data.get("on_unknown"),
+            failover_on_block=data.get("failover_on_block"),
+            expires_at=data.get("expires_at"),
+            send_at=data.get("send_at"),
+            priority=data.get("priority", Priority.NORMAL),
+            attachments=tuple(data.get("attachments", ())),
+            template=data.get("template"),
+            variables=data.get("variables"),
+            unsubscribe=data.get("unsubscribe", False),
+            override_suppression=data.get("override_suppression"),
+            track=data.get("track") or UNTRACKED,
+            callback_url=data.get("callback_url"),
         )
 
 
