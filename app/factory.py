@@ -1,6 +1,8 @@
 """Makes the Flask application out of its services."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
@@ -30,10 +32,16 @@ from app.services import Services
 log = structlog.get_logger(__name__)
 
 
+class _Application(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: none is a coroutine, which takes time to find out for each call."""
+        return func
+
+
 def create_app(services: Services) -> Flask:
     """The application: the JSON API and the pages."""
     settings = services.settings
-    app = Flask(__name__, static_folder=None, template_folder=None)
+    app = _Application(__name__, static_folder=None, template_folder=None)
     app.config.update(
         PUBLIC_URL=settings.public_url,
         MAX_CONTENT_LENGTH=settings.max_body_bytes,

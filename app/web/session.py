@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, g, redirect, request, session, url_for
+from flask import Flask, Request, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
 from app.api.auth import open_route
@@ -33,10 +34,19 @@ _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 
 
+class _Sessions(SecureCookieSessionInterface):
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The session; for whoever has no cookie, as callers of the API, an empty one at no cost."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 def register(app: Flask, settings: Settings) -> None:
     """Sets the session cookie up. Cookies know no ports: its name tells copies on a host apart."""
     secure = settings.public_url.startswith("https://")
     label = hmac.digest(settings.secret_key, b"web:cookie-name", "sha256").hex()[:8]
+    app.session_interface = _Sessions()
     app.secret_key = hmac.digest(settings.secret_key, b"web:session", "sha256")
     app.config.update(
         SESSION_COOKIE_NAME=f"{'__Host-' if secure else ''}steadpost-{label}",
