@@ -36,7 +36,7 @@ _Answer = TypeVar("_Answer")
 
 class _Sessions(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """The session; for whoever has no cookie, as callers of the API, an empty one at no cost."""
+        """The session; an empty one, at no cost, for callers of the API: they have no cookie."""
         if self.get_cookie_name(app) not in request.cookies:
             return self.session_class()
         return super().open_session(app, request)
