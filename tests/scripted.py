@@ -1,8 +1,10 @@
 """Providers that do what a test tells them to, and the messages that tests send."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from app.core.ids import new_message_id
 from app.core.models import Body, Envelope, Message, MessageState, Recipient

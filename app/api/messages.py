@@ -1,6 +1,5 @@
 """Routes for sending messages and looking at them."""
 
-import dataclasses
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -8,6 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from flask import current_app, g, url_for
+from msgspec import structs
 
 from app.api.answers import Accepted, MessageDetail, MessagePage
 from app.api.auth import caller
@@ -106,7 +106,7 @@ def get_message(message_id: str) -> dict[str, Any]:
     `events` is what its providers have reported, oldest first: at least the first 200 reports.
     """
     message = own_message(services(), caller(), message_id)
-    names = (*(field.name for field in dataclasses.fields(message)), "provider")
+    names = (*(field.name for field in structs.fields(message)), "provider")
     known = {name: getattr(message, name) for name in names}
     return {**known, "events": services().store.timeline(message_id)}
 

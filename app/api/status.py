@@ -1,11 +1,11 @@
 """Routes that say what became of a message."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify, request
 from marshmallow import ValidationError
+from msgspec.structs import replace
 
 from app.api.addresses import parse_address
 from app.api.answers import Status

@@ -5,10 +5,10 @@ message that asks for it is offered once more then, to a provider that has not h
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 
 from app.core import fates, lifecycle
 from app.core.models import Message, Recipient, RecipientState

@@ -1,8 +1,9 @@
 """Choosing whom to ask: what is known of the providers, put before the router's decision."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from app.core import breaker, lifecycle
 from app.core.block_failover import elsewhere

@@ -1,9 +1,10 @@
 """What a person does about messages that did not arrive: resolve, resend and drop them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
+
+from msgspec.structs import replace
 
 from app.core import lifecycle
 from app.core.evidence import EvidenceBook

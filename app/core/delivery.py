@@ -6,12 +6,13 @@ error in our own bookkeeping never reaches the next provider.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from app.core import ids, lifecycle
 from app.core.block_failover import content_lasts

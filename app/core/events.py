@@ -8,10 +8,11 @@ nothing. All that follows from a report is written in one step with it: see `ste
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from msgspec.structs import replace
 
 from app.core import fates, ids, lifecycle, machines
 from app.core.block_failover import BlockFailover, content_lasts

@@ -7,10 +7,11 @@ of, decides for the recipient; otherwise the last attempt that was accepted does
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from app.core.lifecycle import WORK_STATES, outstanding, settled_state
 from app.core.models import (

@@ -5,10 +5,12 @@ that comes late, twice or out of order changes nothing: what the table does not 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app.core.models import (
     Attempt,
@@ -108,8 +110,7 @@ AGREED: Mapping[RecipientState, MessageState] = MappingProxyType(
 """The state of a message without work, where all its recipients agree."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """How an attempt ended. `recipients` are those that a rejection named; none means everybody.
 
     An acceptance was not for those `not_taken`.

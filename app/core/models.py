@@ -1,10 +1,12 @@
 """What the service knows about a message, its recipients and the attempts to send it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from providers.types import Address, Attachment, Bounce, EventType
 
@@ -68,8 +70,7 @@ class Priority(StrEnum):
     BULK = "bulk"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The most that the provider of an attempt (counted from 1) has said of a recipient so far.
 
     `state` is delivered, deferred, bounced, failed (dropped by the provider, untried) or
@@ -83,8 +84,7 @@ class Report:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Engagement:
+class Engagement(Struct, frozen=True):
     """How often a recipient opened or clicked, and when first and last."""
 
     count: int
@@ -92,8 +92,7 @@ class Engagement:
     last_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Struct, frozen=True):
     """One address of a message, with a state of its own.
 
     `reports` has one entry for each attempt of which a provider has told something: the state
@@ -147,8 +146,7 @@ class Source(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What was learnt of an attempt (counted from 1) other than by closing it.
 
     It is appended and never changed, whoever works on the message meanwhile. `recipients` are the
@@ -168,8 +166,7 @@ OURS = "steadpost"
 """Stands for the provider where we have seen ourselves what happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Struct, frozen=True):
     """One event of a message's timeline: what a provider reported of an attempt (counted from 1).
 
     `id` stands for the provider's own id of the event; `recipient` is empty where it is not told.
@@ -188,8 +185,7 @@ class Happening:
     automatic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One call to one provider. Written down before the call, without an outcome; closed after it.
 
     `why` says how the provider was chosen, `reason` what it answered. `scope` is that of a refusal:
@@ -236,8 +232,7 @@ class Attempt:
         return replace(self, evidence=evidence, recipients=evidence.recipients)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """The right to work on a message: whose it is, its fencing number, and until when it holds."""
 
     owner: str
@@ -245,16 +240,14 @@ class Lease:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateUsed:
+class TemplateUsed(Struct, frozen=True):
     """What a message was made of; the version of a shipped template is 0."""
 
     name: str
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttachedFile:
+class AttachedFile(Struct, frozen=True):
     """What is known of an attachment without its content; `size` is in bytes."""
 
     filename: str
@@ -263,8 +256,7 @@ class AttachedFile:
     content_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(Struct, frozen=True):
     """What of a message is tracked by us: that it is opened, that its links are clicked."""
 
     opens: bool = False
@@ -277,8 +269,7 @@ class Track:
 UNTRACKED = Track()
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """What the application asked for, apart from the recipients and the body; never changes.
 
     `expires_at` is None where it left that to the service. `override_suppression` says why the mail
@@ -303,8 +294,7 @@ class Envelope:
     failover_on_block: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """The content of a message; kept apart from its record, and dropped earlier.
 
     Its `attachments` are kept apart from it once more: see `MessageStore.attachments`.
@@ -315,8 +305,7 @@ class Body:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """The record of one message: the truth about it.
 
     `version` grows by one with every write and is what each write compares, together with the

@@ -1,15 +1,15 @@
 """Which provider is asked next, and why: a pure decision over a message and the providers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from app.core.models import Attempt, Message, Outcome
 from app.core.tokens import Grant
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A provider as the router sees it.
 
     `obstacle` says why it cannot carry the message at all, `unfit` why it is not asked now, and
@@ -23,8 +23,7 @@ class Candidate:
     probe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The provider to ask, the explanation for the attempt, and what it took from quotas."""
 
     provider: str
@@ -33,8 +32,7 @@ class Choice:
     grant: Grant | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NoChoice:
+class NoChoice(Struct, frozen=True):
     """Nobody is left in this round.
 
     `hopeless` if no later round can change that. `round_over` if somebody was asked in it; if not,
@@ -47,8 +45,7 @@ class NoChoice:
     fit_from: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """The providers in the order in which a message is offered to them.
 
     `name` is what explanations call it, and `drawn` says how the first got its place, where that

@@ -5,11 +5,13 @@ No command is sent twice by itself. Repeating a move is safe: it carries a token
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 from redis import Redis
 from redis.client import NEVER_DECODE
 from redis.exceptions import OutOfMemoryError, ResponseError
@@ -23,8 +25,7 @@ from providers.types import Attachment
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A message that is ours to work on, with its body.
 
     `suppressed` are those of its recipients who are on the list, by bare address, with the words
@@ -36,8 +37,7 @@ class Claim:
     suppressed: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A message as it was seen and as it is to be.
 
     `ring` puts it into the queue, `lease_until` extends its lease and refuses the move where that

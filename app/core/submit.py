@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import orjson
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from app.core import ids, lifecycle
 from app.core.backlog import Backlog
@@ -341,14 +343,16 @@ def _emails(submissions: Sequence[Submission]) -> Iterator[str]:
 
 def fingerprint(request: Any) -> str:
     """What tells one parsed request from another: the SHA-256 of its JSON with sorted keys."""
-    text = orjson.dumps(request, default=_content_hash, option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(request, default=_as_json, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
 
 
-def _content_hash(value: Any) -> str:
-    if not isinstance(value, bytes):
-        raise TypeError
-    return hashlib.sha256(value).hexdigest()
+def _as_json(value: Any) -> str | dict[str, Any]:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, Struct):
+        return asdict(value)
+    raise TypeError
 
 
 def _answer(requests: Sequence[Submission | Faults], messages: Sequence[Message]) -> str:

@@ -4,10 +4,11 @@ Every worker runs it; a short lock lets one at a time do so. A pass does a bound
 and next to none where there is nothing to do: every list is read from its due end.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 
 from app.core import lifecycle
 from app.core.models import Clock, Message, MessageState

@@ -6,10 +6,11 @@ whose mail it took are counted, exactly as in `stats`, by the window of time in 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from msgspec.structs import replace
 from redis import Redis
 
 from app.core import keys, lifecycle

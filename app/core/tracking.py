@@ -6,7 +6,9 @@ it outlives the record of its message, and it never leads anywhere that no mail 
 It holds no address: who opened or clicked follows from the attempt, where that was for one only.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from app.core import ids
 from app.core.link_rewriting import rewritten

@@ -1,9 +1,9 @@
 """Routes for mail that did not arrive, and for the providers that did not take it."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.models import MessageState, RecipientState
 from app.core.store import Change

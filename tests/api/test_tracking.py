@@ -2,10 +2,10 @@
 
 import re
 import time
-from dataclasses import replace
 
 import pytest
 from fakeredis import FakeRedis
+from msgspec.structs import replace
 
 from app.core import keys
 from app.core.models import Body, Track

@@ -1,7 +1,8 @@
 """Messages as tests of pure decisions want them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from app.core import ids
 from app.core.models import (

@@ -1,9 +1,9 @@
 """Attachments: written with the message, read right before it is sent, and gone when it is."""
 
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.freight import Freight
 from app.core.models import AttachedFile, Body, MessageState, RecipientState

@@ -1,9 +1,10 @@
 """Failing over after the fact: who is blocked is offered to another provider, once."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from app.core import keys, stats
@@ -147,10 +148,10 @@ def test_a_block_that_is_told_twice_passes_on_once(service):
     event = DeliveryEvent(
         "e", EventType.BOUNCED, service.clock(), ANN, mail.attempts[0].id, **BLOCKED
     )
-    service.tell("mailgun", event, replace(event, id="another"))
+    service.tell("mailgun", event, dataclasses.replace(event, id="another"))
     service.tell("mailgun", event)
     after = service.again(mail)
-    service.tell("mailgun", event, replace(event, id="a third"))
+    service.tell("mailgun", event, dataclasses.replace(event, id="a third"))
     assert outcomes(service.again(mail)) == outcomes(after)
     assert len(after.attempts) == 2
 
@@ -268,7 +269,7 @@ def test_content_and_files_stay_for_72_hours_and_no_longer(service, redis, clock
 
 
 def test_content_does_not_outlast_its_record(service, redis):
-    service.worker._policy = replace(POLICY, retention=timedelta(hours=1))
+    service.worker._policy = dataclasses.replace(POLICY, retention=timedelta(hours=1))
     mail = service.send(ANN, failover_on_block=True)
     assert 0 < redis.pttl(keys.body(mail.id)) <= redis.pttl(keys.message(mail.id)) + 1000
 

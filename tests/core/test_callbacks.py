@@ -1,13 +1,15 @@
 """Callbacks from the step to the signed request: what is told, to whom, how often, and when."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import fakeredis
 import orjson
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 from standardwebhooks import Webhook
 
@@ -380,7 +382,7 @@ def test_an_endpoint_that_is_gone_is_told_nothing_more(world):
     now = world.book.get("shop", hook.id)
     assert (now.enabled, now.disabled_because) == (False, "it answered 410 Gone")
     world.answer = lambda url: Answered(204)
-    world.book.change("shop", hook.id, lambda seen: replace(seen, enabled=True))
+    world.book.change("shop", hook.id, lambda seen: dataclasses.replace(seen, enabled=True))
     assert world.deliver() == 1
     states = {delivery.state for delivery in world.deliveries(hook)}
     assert states == {DeliveryState.FAILED, DeliveryState.DELIVERED}
@@ -552,8 +554,8 @@ def test_changes_of_two_at_once_are_both_made(quick):
     def changed_meanwhile(seen: Endpoint) -> Endpoint:
         if not interrupted:
             interrupted.append(True)
-            quick.book.change("shop", hook.id, lambda one: replace(one, url=OTHER))
-        return replace(seen, description="mine")
+            quick.book.change("shop", hook.id, lambda one: dataclasses.replace(one, url=OTHER))
+        return dataclasses.replace(seen, description="mine")
 
     quick.book.change("shop", hook.id, changed_meanwhile)
     now = quick.book.get("shop", hook.id)

@@ -1,10 +1,10 @@
 """Where a recipient stands after reports: the tables, every pair of reports, and every order."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import permutations, product
 
 import pytest
+from msgspec.structs import replace
 
 from app.core import fates
 from app.core.models import (

@@ -1,10 +1,10 @@
 """The tables: every state meets every news, and nothing goes back."""
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from app.core import lifecycle
 from app.core.lifecycle import AGREED, MOVES, WORK_STATES, News, Verdict, move, settled_state

@@ -1,8 +1,8 @@
 import threading
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from app.core import lifecycle

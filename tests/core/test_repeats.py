@@ -1,9 +1,9 @@
 """Calls of which nobody knows, made again to a provider that takes an attempt only once."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from app.core import lifecycle

@@ -1,10 +1,11 @@
 """Writes that a replica has to confirm: until it has, nothing is promised and nobody is asked."""
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from app.core import lifecycle
 from app.core.connections import Patience, client
@@ -86,7 +87,7 @@ def test_what_writes_nothing_needs_no_replica(store, replica, clock):
     key = Idempotency("h", "f", clock() + DAY)
     store.accept([(message(clock()), BODY)], key)
     replica.hang()
-    other = replace(key, fingerprint="g")
+    other = dataclasses.replace(key, fingerprint="g")
     assert store.accept([(message(clock()), BODY)], other).kind == "mismatch"
     assert store.accept([(message(clock()), BODY)], None, room=0).kind == "full"
 

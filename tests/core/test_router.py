@@ -1,8 +1,7 @@
 """The router: who is asked next, and the words that explain it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from app.core.ids import attempt_id
 from app.core.models import Attempt, Outcome

@@ -1,9 +1,9 @@
 """Routes: which one is for a message, the order that it gives, and how it is said."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from app.core.ids import new_message_id

@@ -2,10 +2,10 @@
 
 import json
 import threading
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 from rq import Queue
 from rq.job import Job, JobStatus

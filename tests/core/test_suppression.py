@@ -1,9 +1,10 @@
 """The suppression list: how addresses are compared, what puts them there, and what it keeps out."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from app.core import keys, suppression
 from app.core.models import Happening, MessageState, Outcome, RecipientState
@@ -84,7 +85,7 @@ def test_a_report_of_no_message_of_ours_counts_as_well(redis, suppressions):
         redis.execute_command(*command)
     (found,) = suppressions.of(ANN)
     assert (found.source, found.message_id) == ("ses", None)
-    assert not list(suppression.observe_stray("ses", replace(event, recipient="")))
+    assert not list(suppression.observe_stray("ses", dataclasses.replace(event, recipient="")))
 
 
 def test_the_store_writes_the_suppression_with_the_report(redis, suppressions, clock):

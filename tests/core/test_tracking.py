@@ -1,12 +1,13 @@
 """Opens and clicks that we see ourselves: from the links in a mail to the numbers of a message."""
 
+import dataclasses
 import re
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.core import stats
 from app.core.event_inbox import EventInbox
@@ -146,7 +147,7 @@ class Tracked(Bench):
 
     def note(self, kind="opened", number=1, **more):
         self.inbox.note(
-            replace(
+            dataclasses.replace(
                 DeliveryEvent(
                     f"{kind}-{number}", EventType(kind), self.clock(), attempt_id=ATTEMPT
                 ),

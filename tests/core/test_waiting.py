@@ -1,9 +1,9 @@
 """Mail that waits: it goes when it is due, not after it expired, and not once it is called back."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from app.core import keys, lifecycle

@@ -1,9 +1,11 @@
 """Faults of the Python code that the simulation has to find, and how each is planted."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
+
+from msgspec.structs import replace
 
 from app.core import block_failover, breaker, delivery, keys, lifecycle, sweeper
 from app.core.breaker import Fitness
@@ -79,7 +81,7 @@ def _sending_on_after_hold(change: Any) -> Any:
 def _counting_rejections(learned: Any) -> Any:
     def stand_in(fitness: Fitness, report: Any, *given: Any) -> Fitness:
         if report.outcome is Outcome.REJECTED:
-            report = replace(report, outcome=Outcome.UNAVAILABLE)
+            report = dataclasses.replace(report, outcome=Outcome.UNAVAILABLE)
         return learned(fitness, report, *given)  # type: ignore[no-any-return]
 
     return stand_in
@@ -208,7 +210,9 @@ CODE_FAULTS: dict[str, Patch] = {
     "rejections count in the breaker": altered(breaker, "learned", _counting_rejections),
     "everybody may probe": lambda: patched(Breakers, "begin_probe", lambda *_: True),
     "a paused provider is asked": altered(
-        Fitness, "fit_from", lambda fit: lambda f, now: fit(replace(f, paused=False), now)
+        Fitness,
+        "fit_from",
+        lambda fit: lambda f, now: fit(dataclasses.replace(f, paused=False), now),
     ),
 }
 """By what is wrong then."""

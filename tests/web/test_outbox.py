@@ -1,11 +1,11 @@
 """What was sent: the list, one message, its fate, and checking one."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
 
 import pytest
+from msgspec.structs import replace
 
 from app.core import ids, lifecycle
 from app.core.lifecycle import Verdict

@@ -1,6 +1,6 @@
 """What the pages show of opens and clicks."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from app.core.models import Happening
 from app.core.store import Change

@@ -3,10 +3,10 @@
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.models import MessageState, Priority
 from app.services import utc_now
