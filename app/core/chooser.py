@@ -1,6 +1,6 @@
 """Choosing whom to ask: what is known of the providers, put before the router's decision."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -58,8 +58,8 @@ class Chooser:
         order = elsewhere(order_of(message, self._configured, table), message)
         if self._track_records is not None:
             order = moved_back(order, self._track_records.bad())
-        candidates = {name: self._candidate(name, email, now) for name in order.providers}
-        choice = choose(message, tuple(candidates.values()), order)
+        candidates = _Candidates(order.providers, lambda name: self._candidate(name, email, now))
+        choice = choose(message, candidates.values(), order)
         short = set()
         while isinstance(choice, Choice):
             name = choice.provider
@@ -77,7 +77,7 @@ class Chooser:
             else:
                 self.give_back(grant)
                 candidates[name] = _taken(candidates[name], now)
-            choice = choose(message, tuple(candidates.values()), order)
+            choice = choose(message, candidates.values(), order)
         if isinstance(choice, NoChoice) and not choice.round_over:
             choice = self._last_chance(message, email, candidates, choice, now)
         if isinstance(choice, NoChoice):
@@ -162,6 +162,35 @@ class Chooser:
                 name, unfit="refused this sender a short while ago", fit_from=now + _SENDER_WAIT
             )
         return Candidate(name, probe=fitness.needs_probe)
+
+
+class _Candidates(MutableMapping[str, Candidate]):
+    """Providers by name, in their order; each is looked at when somebody asks for it.
+
+    The first is mostly the one that is chosen.
+    """
+
+    def __init__(self, names: Sequence[str], look: Callable[[str], Candidate]) -> None:
+        self._seen: dict[str, Candidate | None] = dict.fromkeys(names)
+        self._look = look
+
+    def __getitem__(self, name: str) -> Candidate:
+        seen = self._seen[name]
+        if seen is None:
+            seen = self._seen[name] = self._look(name)
+        return seen
+
+    def __setitem__(self, name: str, candidate: Candidate) -> None:
+        self._seen[name] = candidate
+
+    def __delitem__(self, name: str) -> None:
+        del self._seen[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._seen)
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
 
 def _taken(candidate: Candidate, now: datetime) -> Candidate:

@@ -4,7 +4,7 @@ Times are integers, in milliseconds since 1970. Each attempt has a field of its 
 `attempt:2`, …), so that a write carries what has changed and not the history.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,55 +50,35 @@ def from_ms(ms: int | str) -> datetime:
 
 def changes(before: Message, after: Message) -> tuple[dict[str, str], list[str]]:
     """The fields of the record that change, and the names of those that it has no longer."""
-    was, is_now = encode(before, after), encode(after, before)
-    written = {name: text for name, text in is_now.items() if was.get(name) != text}
-    return written, [name for name in was if name not in is_now]
+    written, deleted = {}, []
+    for name, attribute, write in _FIELDS:
+        was, is_now = getattr(before, attribute), getattr(after, attribute)
+        if was is is_now or was == is_now:
+            continue
+        text = write(is_now)
+        if text is not None:
+            written[name] = text
+        elif write(was) is not None:
+            deleted.append(name)
+    written |= _attempts(after, before.attempts)
+    gone = range(len(after.attempts), len(before.attempts))
+    return written, [*deleted, *(f"{_ATTEMPT}{number + 1}" for number in gone)]
 
 
-def encode(message: Message, other: Message | None = None) -> dict[str, str]:
-    """The fields of a record, but for those that the scripts keep: version, token and lease.
+def encode(message: Message) -> dict[str, str]:
+    """The fields of a record, but for those that the scripts keep: version, token and lease."""
+    texts = {name: write(getattr(message, attribute)) for name, attribute, write in _FIELDS}
+    record = {name: text for name, text in texts.items() if text is not None}
+    return record | _attempts(message)
 
-    What is the same in another state of the message may be left out.
-    """
-    record = {
-        "key": message.key,
-        "state": message.state.value,
-        "created": str(to_ms(message.created_at)),
-        "updated": str(to_ms(message.updated_at)),
-        "expires": str(to_ms(message.expires_at)),
-        "round": str(message.round),
+
+def _attempts(message: Message, known: Sequence[Attempt] = ()) -> dict[str, str]:
+    """The fields of the attempts that are not as they are known."""
+    return {
+        f"{_ATTEMPT}{number}": _json(_attempt_to_json(attempt))
+        for number, attempt in enumerate(message.attempts, 1)
+        if number > len(known) or attempt != known[number - 1]
     }
-    if other is None or message.envelope is not other.envelope:
-        record["envelope"] = _json(_envelope_to_json(message.envelope))
-    if other is None or message.recipients != other.recipients:
-        record["recipients"] = _json([_recipient_to_json(r) for r in message.recipients])
-    if message.priority is not Priority.NORMAL:
-        record["priority"] = message.priority.value
-    if message.send_at is not None:
-        record["send_at"] = str(to_ms(message.send_at))
-    if message.cancelled:
-        record["cancelled"] = "1"
-    if message.opened is not None:
-        record["opened"] = _json(_engagement_to_json(message.opened))
-    if message.clicked is not None:
-        record["clicked"] = _json(_engagement_to_json(message.clicked))
-    if message.first_round != 1:
-        record["first_round"] = str(message.first_round)
-    if message.order:
-        record["order"] = _json(message.order)
-    if message.possible_duplicate:
-        record["possible_duplicate"] = "1"
-    if message.reason is not None:
-        record["reason"] = message.reason
-    if message.next_attempt_at is not None:
-        record["next"] = str(to_ms(message.next_attempt_at))
-    if message.grace_until is not None:
-        record["grace"] = str(to_ms(message.grace_until))
-    known = () if other is None else other.attempts
-    for number, attempt in enumerate(message.attempts, 1):
-        if number > len(known) or attempt is not known[number - 1]:
-            record[f"{_ATTEMPT}{number}"] = _json(_attempt_to_json(attempt))
-    return record
 
 
 def decode(message_id: str, record: Mapping[str, str], lease_until: datetime | None) -> Message:
@@ -412,3 +392,40 @@ def _attempt_from_json(attempt_id: str, value: Mapping[str, Any]) -> Attempt:
         recipients=tuple(value.get("recipients", ())),
         repeats=value.get("repeats", 0),
     )
+
+
+def _moment_text(at: datetime | None) -> str | None:
+    return None if at is None else str(to_ms(at))
+
+
+def _flag(value: bool) -> str | None:
+    return "1" if value else None
+
+
+def _engagement_text(engagement: Engagement | None) -> str | None:
+    return None if engagement is None else _json(_engagement_to_json(engagement))
+
+
+_FIELDS: tuple[tuple[str, str, Callable[[Any], str | None]], ...] = (
+    ("key", "key", str),
+    ("state", "state", lambda state: state.value),
+    ("created", "created_at", _moment_text),
+    ("updated", "updated_at", _moment_text),
+    ("expires", "expires_at", _moment_text),
+    ("round", "round", str),
+    ("envelope", "envelope", lambda envelope: _json(_envelope_to_json(envelope))),
+    ("recipients", "recipients", lambda known: _json([_recipient_to_json(r) for r in known])),
+    ("priority", "priority", lambda p: None if p is Priority.NORMAL else p.value),
+    ("send_at", "send_at", _moment_text),
+    ("cancelled", "cancelled", _flag),
+    ("opened", "opened", _engagement_text),
+    ("clicked", "clicked", _engagement_text),
+    ("first_round", "first_round", lambda first: None if first == 1 else str(first)),
+    ("order", "order", lambda names: _json(names) if names else None),
+    ("possible_duplicate", "possible_duplicate", _flag),
+    ("reason", "reason", lambda reason: reason),
+    ("next", "next_attempt_at", _moment_text),
+    ("grace", "grace_until", _moment_text),
+)
+"""The fields of a record: each with the attribute of the message that it holds, and how that is
+written; None where there is nothing to write."""

@@ -1,6 +1,6 @@
 """Which provider is asked next, and why: a pure decision over a message and the providers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct
@@ -62,7 +62,7 @@ _PLAIN = Order()
 
 
 def choose(
-    message: Message, candidates: Sequence[Candidate], order: Order = _PLAIN
+    message: Message, candidates: Collection[Candidate], order: Order = _PLAIN
 ) -> Choice | NoChoice:
     """The first candidate, in the given order, that can carry the message and has not been asked.
 
