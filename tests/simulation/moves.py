@@ -131,7 +131,10 @@ def _passed_on(before: Seen, after: Seen, email: str, ledger: Ledger) -> None:
     _demand(known, "passed on", f"{text}, and nobody reported a block")
     _demand(after.wants_failover, "passed on", f"{text}, and nobody wanted that")
     _demand(email not in before.passed_on, "passed on", f"{text} for the second time")
-    _demand(before.recipients[email] in ("sent", "deferred"), "passed on", f"{text} too late")
+    # A block says as well that the mail was taken, where nobody knew.
+    known_by_it = ("unknown",) if not after.doubtful else ()
+    on_its_way = before.recipients[email] in ("sent", "deferred", *known_by_it)
+    _demand(on_its_way, "passed on", f"{text} too late")
     _demand(not (after.hold and after.doubtful), "passed on", f"{text} while others are in doubt")
 
 
