@@ -1,7 +1,7 @@
 # `make run` and `make test` are all that is needed. PYTHON=… chooses the Python that .venv is made
 # with; settings are given as in `make run PORT=8001`, and ARGS='-k name' goes to pytest.
 
-.PHONY: run simulator test test-thorough test-browser test-sentinel chaos simulation bench check lock clean
+.PHONY: run simulator test test-e2e test-thorough test-browser test-sentinel chaos simulation bench check lock clean
 
 # Evaluated when used: the first that is new enough.
 FIND_PYTHON = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
@@ -13,6 +13,8 @@ FIND_PYTHON = for python in $(or $(PYTHON),python3 python3.14 python3.13 python3
 	exit 1; }
 
 VENV_PYTHON = .venv/bin/python
+# To compile all tests in each process of each run takes a third of a minute.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV_PYTHON) -m pytest
 # PIP_USER: a habit for installations of one's own, which does not fit a virtual environment.
 INSTALL = @$(FIND_PYTHON); PIP_USER=0 "$$python" install.py
 LOCK = $(VENV_PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -28,13 +30,18 @@ simulator:
 
 test:
 	$(INSTALL) requirements-dev.txt
-	@$(VENV_PYTHON) -m pytest -q -n auto --dist loadfile \
-	-m "not browser and not sentinel and not thorough" $(ARGS)
+	@$(PYTEST) -q -n auto --dist loadfile \
+	-m "not browser and not sentinel and not thorough and not e2e" $(ARGS)
 
-# What takes long and finds little: the API as schemathesis tries it.
+# The whole service on real processes, where time has to pass: quotas, track records, webhooks.
+test-e2e:
+	$(INSTALL) requirements-dev.txt
+	@$(PYTEST) -q -n auto --dist loadfile -m e2e $(ARGS)
+
+# What takes long and finds little: the API as schemathesis tries it, quotas of more sizes.
 test-thorough:
 	$(INSTALL) requirements-dev.txt
-	@$(VENV_PYTHON) -m pytest -q -m thorough $(ARGS)
+	@$(PYTEST) -q -m thorough $(ARGS)
 
 test-browser:
 	$(INSTALL) requirements-dev.txt
@@ -42,12 +49,12 @@ test-browser:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium >/dev/null; \
 	else echo "A browser is needed: install the package chromium" >&2; exit 1; fi; }
-	@$(VENV_PYTHON) -m pytest -q -m browser $(ARGS)
+	@$(PYTEST) -q -m browser $(ARGS)
 
 # A minute: failovers of real servers. `python -m tests.sentinel` makes as many as it is told to.
 test-sentinel:
 	$(INSTALL) requirements-dev.txt
-	@$(VENV_PYTHON) -m pytest -q -m sentinel $(ARGS)
+	@$(PYTEST) -q -m sentinel $(ARGS)
 
 # Some 20 minutes; ARGS='--short' takes three.
 chaos:

@@ -1,5 +1,6 @@
 """What tests share: a Redis, the real server and the fake one, a clock, and a browser."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -18,6 +19,17 @@ from redis.exceptions import ConnectionError
 from app import embedded_store
 from app.services import connect
 from config import Settings
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More processes than cores: many tests wait for a deadline or for a process of their own."""
+    return max(3, (os.cpu_count() or 1) * 3 // 2)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: no garbage is looked for in it."""
+    gc.freeze()
 
 
 class FakeClock:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -30,6 +31,11 @@ ALLOWED = {
 """What the modules of a room may import of ours; rooms that are not named here may import all."""
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def modules() -> Iterator[tuple[str, Path]]:
     for top in OURS:
         path = ROOT / top
@@ -46,15 +52,17 @@ def within(name: str, room: str) -> bool:
     return name == room or name.startswith(room + ".")
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def imports(file: Path) -> list[str]:
     """Every module that a file imports, inside functions as well."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    found = []
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute"
-            yield str(node.module)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [str(node.module), *(f"{node.module}.{a.name}" for a in node.names)]
+    return found
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -85,14 +93,15 @@ def test_the_environment_is_read_in_one_place():
     assert readers <= {"config", "app.supervisor"}
 
 
+@cache
 def attributes(file: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(file.read_text()))
+    nodes = ast.walk(parsed(file))
     return {n.attr for n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "os"}
 
 
 def test_every_redis_key_is_named_in_one_place():
     def literals(file: Path) -> Iterator[str]:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
 

@@ -8,8 +8,9 @@ import structlog
 from flask import Flask
 from redis import Redis
 
+from app.api import context
 from app.factory import create_app
-from app.services import build
+from app.services import Services, build
 from config import Settings
 from tests.api.caller import KEYS, Caller
 from tests.conftest import FakeClock
@@ -17,7 +18,7 @@ from tests.conftest import FakeClock
 MakeApp = Callable[..., Flask]
 
 
-def make(redis: Redis, clock: FakeClock, **environment: str) -> Flask:
+def services_over(redis: Redis, clock: FakeClock, **environment: str) -> Services:
     environment = {
         "REDIS_URL": "redis://not.asked.example",
         "API_KEYS": ",".join(f"{name}:{secret}" for name, secret in KEYS.items()),
@@ -26,7 +27,11 @@ def make(redis: Redis, clock: FakeClock, **environment: str) -> Flask:
         "PUBLIC_URL": "https://mail.example.com",
         **environment,
     }
-    return create_app(build(Settings.from_env(environment), redis, clock))
+    return build(Settings.from_env(environment), redis, clock)
+
+
+def make(redis: Redis, clock: FakeClock, **environment: str) -> Flask:
+    return create_app(services_over(redis, clock, **environment))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +75,22 @@ def nobody(app: Flask) -> Caller:
 def make_app(clock: FakeClock) -> MakeApp:
     """Makes an app of its own, with settings of its own."""
     return lambda redis, **environment: make(redis, clock, **environment)
+
+
+@pytest.fixture(scope="session")
+def made() -> Flask:
+    """An application, made once: to make the routes and their document takes long."""
+    return make(fakeredis.FakeRedis(), FakeClock())
+
+
+@pytest.fixture
+def app_over_redis(made: Flask, redis: Redis, clock: FakeClock) -> Flask:
+    """An application over the fake server and then over the real one.
+
+    Its services are of this test's own; the application keeps nothing else.
+    """
+    context.register(made, services_over(redis, clock))
+    return made
 
 
 @pytest.fixture(autouse=True)

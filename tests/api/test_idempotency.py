@@ -5,16 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from redis import Redis
 
 from tests.api.caller import MAIL, Caller, mail, problem
 
 
 @pytest.fixture
-def shop(make_app, redis: Redis, clock) -> Caller:
+def shop(app_over_redis, clock) -> Caller:
     # The server has the true time, by which keys run out.
     clock.now = datetime.now(UTC).replace(microsecond=0)
-    return Caller(make_app(redis), "shop")
+    return Caller(app_over_redis, "shop")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from redis import Redis
 
 from tests.api.caller import MAIL, Caller, problem
 
@@ -11,10 +10,10 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def shop(make_app, redis: Redis, clock) -> Caller:
+def shop(app_over_redis, clock) -> Caller:
     # The server has the true time, by which keys run out.
     clock.now = datetime.now(UTC).replace(microsecond=0)
-    return Caller(make_app(redis), "shop")
+    return Caller(app_over_redis, "shop")
 
 
 @pytest.fixture

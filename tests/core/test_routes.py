@@ -1,13 +1,15 @@
 """Routes: which one is for a message, the order that it gives, and how it is said."""
 
 from collections import Counter
+from datetime import datetime
+from functools import cache
 
 import pytest
 from msgspec.structs import replace
 from redis import Redis
 
 from app.core.ids import new_message_id
-from app.core.models import RecipientState
+from app.core.models import Message, RecipientState
 from app.core.route_book import RouteBook
 from app.core.router import Candidate, choose
 from app.core.routes import Place, Route, RouteTable, order_of
@@ -89,10 +91,15 @@ def test_the_messages_own_order_and_that_of_a_resend_go_before_routes(clock):
     assert why(again, order(again, route("ses"))) == "first in the message's own order"
 
 
+@cache
+def twenty_thousand(now: datetime) -> list[Message]:
+    return [message(now, id=new_message_id(n)) for n in range(20_000)]
+
+
 @pytest.mark.parametrize("share", [0.5, 10, 50, 99])
 def test_a_share_of_the_messages_is_offered_to_that_provider_first(clock, share):
     shared = route(f"ses:{share}%", "mailgun", "sendgrid")
-    mails = [message(clock(), id=new_message_id(n)) for n in range(20_000)]
+    mails = twenty_thousand(clock())
     firsts = Counter(order(mail, shared).providers for mail in mails)
     assert set(firsts) == {("ses", "mailgun", "sendgrid"), ("mailgun", "sendgrid", "ses")}
     drawn = firsts["ses", "mailgun", "sendgrid"] / len(mails)

@@ -11,6 +11,8 @@ from config import Settings, simulator_environment
 from tests.live import Live, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def live():

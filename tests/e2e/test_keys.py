@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from redis import Redis
 
 from app.services import connect
@@ -10,6 +11,8 @@ from tests import key_table
 from tests.e2e import fates
 from tests.live import Live, running
 from tests.waiting import until
+
+pytestmark = pytest.mark.e2e
 
 
 def busy(live: Live) -> None:

@@ -8,6 +8,8 @@ import pytest
 from tests.live import Live, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.e2e
+
 A_SECOND = 20
 
 

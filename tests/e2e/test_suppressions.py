@@ -4,6 +4,8 @@ import pytest
 
 from tests.live import Live, running
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def live():

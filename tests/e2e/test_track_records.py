@@ -1,7 +1,11 @@
 """A provider that says yes to everything and delivers nothing is noticed, on real processes."""
 
+import pytest
+
 from tests.live import Live, running
 from tests.waiting import until
+
+pytestmark = pytest.mark.e2e
 
 
 def mailgun(live: Live) -> dict:

@@ -8,6 +8,8 @@ import requests
 from tests.live import Live, running
 from tests.waiting import until
 
+pytestmark = pytest.mark.e2e
+
 PERSON = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko Thunderbird/128.1.0"}
 HTML = (
     "<html><body><!--[if mso]><a href='https://mso.example/'>x</a><![endif]-->"

@@ -1,7 +1,11 @@
 """Webhooks of the simulator and the whole service: every recipient ends as the simulator has it."""
 
+import pytest
+
 from tests.e2e import fates
 from tests.live import running
+
+pytestmark = pytest.mark.e2e
 
 
 def test_mixed_fates_come_out_right_whatever_happens_to_webhooks():

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
+from app.api import context
 from app.factory import create_app
 from app.services import Services, build
 from config import Settings
@@ -79,9 +80,17 @@ def services(redis_client: fakeredis.FakeRedis, clock: FakeClock) -> Services:
     return build(Settings.from_env(ENVIRONMENT), redis_client, clock)
 
 
+@pytest.fixture(scope="session")
+def made() -> Flask:
+    """An application, made once: to make the routes and their document takes long."""
+    return create_app(build(Settings.from_env(ENVIRONMENT), fakeredis.FakeRedis()))
+
+
 @pytest.fixture
-def app(services: Services) -> Flask:
-    return create_app(services)
+def app(made: Flask, services: Services) -> Flask:
+    """The application with services of this test's own: it keeps nothing else."""
+    context.register(made, services)
+    return made
 
 
 @pytest.fixture
