@@ -170,7 +170,7 @@ class MailgunProvider(HttpProvider):
     def _whole(self, email: Email) -> Call:
         """The message as MIME, whose headers Mailgun leaves alone; `to` is the envelope."""
         fields = [("to", mailbox.ascii_domain(address)) for address in email.recipients]
-        fields.append(_attempt(email))
+        fields += [_attempt(email), *_tracking(email)]
         date = (("Date", formatdate(self._clock())),)
         message = Attachment("message.eml", "message/rfc822", mime.build(email, date))
         return self._call(self._whole_url, fields, [_File("message", message)])
@@ -348,7 +348,7 @@ def _id_of(event: Mapping[str, Any]) -> str | None:
 
 def _options(email: Email) -> list[tuple[str, str]]:
     """Our id, which comes back in events as a user variable, and the custom headers, in ASCII."""
-    options = [_attempt(email)]
+    options = [_attempt(email), *_tracking(email)]
     if email.reply_to:
         # There is no field of its own for it.
         options.append(("h:Reply-To", ", ".join(map(mailbox.encoded, email.reply_to))))
@@ -358,6 +358,12 @@ def _options(email: Email) -> list[tuple[str, str]]:
 
 def _attempt(email: Email) -> tuple[str, str]:
     return "v:attempt_id", email.attempt_id
+
+
+def _tracking(email: Email) -> list[tuple[str, str]]:
+    """What keeps Mailgun from tracking once more."""
+    done = (("o:tracking-opens", email.opens_tracked), ("o:tracking-clicks", email.clicks_tracked))
+    return [(name, "no") for name, tracked in done if tracked]
 
 
 def _event(data: Mapping[str, Any], now: datetime) -> DeliveryEvent | None:

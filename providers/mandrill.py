@@ -143,6 +143,10 @@ class MandrillProvider(HttpProvider):
         for field, body in (("text", email.text), ("html", email.html)):
             if body:
                 message[field] = body
+        if email.opens_tracked:
+            message["track_opens"] = False
+        if email.clicks_tracked:
+            message["track_clicks"] = False
         headers = {name: mailbox.encoded_text(value) for name, value in email.headers}
         if email.reply_to:
             headers["Reply-To"] = ", ".join(map(mailbox.encoded, email.reply_to))

@@ -166,6 +166,10 @@ class PostmarkProvider(HttpProvider):
                 {"Name": name, "Value": mailbox.encoded_text(value)}
                 for name, value in email.headers
             ]
+        if email.opens_tracked:
+            message["TrackOpens"] = False
+        if email.clicks_tracked:
+            message["TrackLinks"] = "None"
         if email.attachments:
             message["Attachments"] = list(map(_attachment, email.attachments))
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))

@@ -159,6 +159,9 @@ class SendGridProvider(HttpProvider):
             message["attachments"] = list(map(_attachment, email.attachments))
         if email.headers:
             message["headers"] = {k: mailbox.encoded_text(v) for k, v in email.headers}
+        tracking = _tracking(email)
+        if tracking:
+            message["tracking_settings"] = tracking
         body = orjson.dumps(message)
         return Call(self._url, self._headers, body, self._secrets)
 
@@ -242,6 +245,16 @@ class SendGridProvider(HttpProvider):
 
 def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _tracking(email: Email) -> dict[str, dict[str, bool]]:
+    """What keeps SendGrid from tracking once more."""
+    found = {}
+    if email.opens_tracked:
+        found["open_tracking"] = {"enable": False}
+    if email.clicks_tracked:
+        found["click_tracking"] = {"enable": False, "enable_text": False}
+    return found
 
 
 def _personalization(copy: Envelope) -> dict[str, list[dict[str, str]]]:

@@ -182,6 +182,9 @@ class SesProvider(HttpProvider):
             message["Content"] = {"Raw": {"Data": b64encode(mime.build(email)).decode()}}
         if self._configuration_set:
             message["ConfigurationSetName"] = self._configuration_set
+        tracking = _tracking(email)
+        if tracking:
+            message["ConfigurationOverrides"] = {"Tracking": tracking}
         body = json.dumps(message, separators=(",", ":")).encode()
         keys = self._credentials.current()
         headers = sign(self._url, body, keys, self._region, self._clock())
@@ -257,6 +260,18 @@ def _fits_simple_file(email: Email, file: Attachment) -> bool:
             or (email.html is not None and len(file.content_id) <= _SIMPLE_KIND_LENGTH)
         )
     )
+
+
+def _tracking(email: Email) -> dict[str, str]:
+    """What keeps SES from tracking once more.
+
+    https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_TrackingConfigurationOverrides.html
+    """
+    done = (
+        ("OpenTrackingEnabled", email.opens_tracked),
+        ("ClickTrackingEnabled", email.clicks_tracked),
+    )
+    return {name: "DISABLED" for name, tracked in done if tracked}
 
 
 def _simple(email: Email) -> dict[str, Any]:

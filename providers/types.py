@@ -42,6 +42,9 @@ class Email:
 
     `shown_to` and `shown_cc` are what the headers To and Cc are to say where that differs from
     `to` and `cc`: somebody else of the same message has been left out of this envelope.
+
+    `opens_tracked` and `clicks_tracked` say that the sender counts these: a provider is not to do
+    so once more, whatever its account is set to, where that can be said with a message.
     """
 
     attempt_id: str
@@ -57,6 +60,8 @@ class Email:
     attachments: tuple[Attachment, ...] = ()
     shown_to: tuple[Address, ...] | None = None
     shown_cc: tuple[Address, ...] | None = None
+    opens_tracked: bool = False
+    clicks_tracked: bool = False
 
     @property
     def header_to(self) -> tuple[Address, ...]:

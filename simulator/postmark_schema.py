@@ -15,6 +15,7 @@ MESSAGE_BYTES = 10 * 1024 * 1024
 LONGEST_TAG = 1_000
 MOST_METADATA, LONGEST_KEY, LONGEST_VALUE = 10, 20, 80
 STREAMS = ("outbound", "broadcast")
+TRACKED_LINKS = ("None", "HtmlAndText", "HtmlOnly", "TextOnly")
 
 _PAIR = {"Name": str, "Value": str}
 _EMAIL = {
@@ -83,7 +84,7 @@ def recipients(email: dict[str, Any]) -> tuple[tuple[Mailbox, ...], ...]:
 
 
 def check_content(email: dict[str, Any]) -> None:
-    """Raises `Refused` for bodies, a tag, metadata or a stream that are not as they should be."""
+    """Raises `Refused` for bodies, a tag, a choice or a stream that are not as they should be."""
     bodies = [email.get(field, "") for field in ("TextBody", "HtmlBody")]
     if not any(bodies):
         raise _invalid("Provide either email TextBody or HtmlBody or both.")
@@ -95,6 +96,8 @@ def check_content(email: dict[str, Any]) -> None:
         raise Refused(error(413, 413, "The message is larger than 10 MB."))
     if len(email.get("Tag", "")) > LONGEST_TAG:
         raise _invalid(f"A Tag may have {LONGEST_TAG} characters.")
+    if email.get("TrackLinks", TRACKED_LINKS[0]) not in TRACKED_LINKS:
+        raise _invalid(f"Invalid 'TrackLinks': use one of {', '.join(TRACKED_LINKS)}.")
     stream = email.get("MessageStream", STREAMS[0])
     if stream not in STREAMS:
         reason = f"The 'MessageStream' provided does not exist on this server: '{stream}'."

@@ -34,6 +34,10 @@ _BODY = {
     "send_at": int,
     "template_id": str,
     "mail_settings": {"sandbox_mode": _SWITCH},
+    "tracking_settings": {
+        "click_tracking": {**_SWITCH, "enable_text": bool},
+        "open_tracking": {**_SWITCH, "substitution_tag": str},
+    },
 }
 
 

@@ -13,6 +13,7 @@ from simulator.ses_schema import (
     BadRequest,
     address,
     addresses,
+    check_overrides,
     member,
     message_tags,
     raw,
@@ -92,6 +93,7 @@ class Ses(Api):
         if sender is None:
             raise BadRequest("Missing required header 'From'.")
         recipients = _recipients(body, content, whole)
+        check_overrides(body)
         variables = {**(message_tags(content) if whole else {}), **tags(body)}
         message_id = self._message_id()
         to, cc, bcc = recipients

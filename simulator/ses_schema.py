@@ -87,6 +87,20 @@ def tags(body: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def check_overrides(body: dict[str, Any]) -> None:
+    """Raises `BadRequest` where what is said about tracking is none of the choices."""
+    overrides = member(body, "ConfigurationOverrides", dict) or {}
+    tracking = member(overrides, "Tracking", dict) or {}
+    for name in ("OpenTrackingEnabled", "ClickTrackingEnabled"):
+        value = member(tracking, name, str)
+        if value not in (None, "ENABLED", "DISABLED"):
+            raise BadRequest(
+                f"1 validation error detected: Value '{value}' at 'configurationOverrides.tracking."
+                f"{name[:1].lower()}{name[1:]}' failed to satisfy constraint: Member must satisfy "
+                "enum value set: [ENABLED, DISABLED]"
+            )
+
+
 def message_tags(content: Content) -> dict[str, str]:
     """The tags of a whole message's own header, `X-SES-MESSAGE-TAGS: a=1, b=2`."""
     return {

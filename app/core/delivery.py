@@ -491,6 +491,8 @@ def _email(
         html=body.html,
         headers=(*envelope.headers, *added),
         attachments=body.attachments,
+        opens_tracked=envelope.track.opens,
+        clicks_tracked=envelope.track.clicks,
         # Who gets it now sees whom else it was for.
         shown_to=None if shown is None else shown[0],
         shown_cc=None if shown is None else shown[1],

@@ -190,6 +190,13 @@ def test_a_call_that_is_made_again_says_the_same(service):
     assert again == first
 
 
+@pytest.mark.parametrize("track", [Track(), Track(opens=True), Track(clicks=True), BOTH])
+def test_the_provider_is_told_what_it_need_not_track(service, track):
+    service.send(track=track)
+    (email,) = service.mailgun.asked
+    assert (email.opens_tracked, email.clicks_tracked) == (track.opens, track.clicks)
+
+
 @pytest.fixture
 def bench(redis, clock):
     return Tracked(redis, clock)

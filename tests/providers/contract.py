@@ -362,6 +362,27 @@ class ProviderContract(CarryingContract):
 
     # --- what answers mean
 
+    def tracking_off(self, request: Request) -> tuple[bool, bool] | None:
+        """Whether a request keeps it from tracking opens, and clicks; None if none can say that."""
+        return None
+
+    @pytest.mark.parametrize("shown_to", [None, (ANN, BOB)], ids=["to all", "to one of them"])
+    @pytest.mark.parametrize("opens", [False, True], ids=["-", "opens"])
+    @pytest.mark.parametrize("clicks", [False, True], ids=["-", "clicks"])
+    def test_what_is_tracked_already_is_not_tracked_once_more(
+        self,
+        server: Server,
+        configured: Provider,
+        opens: bool,
+        clicks: bool,
+        shown_to: tuple[Address, ...] | None,
+    ) -> None:
+        email = replace(PLAIN, shown_to=shown_to, opens_tracked=opens, clicks_tracked=clicks)
+        if configured.refusal(email) is None:
+            configured.send(email)
+            (request,) = server.requests
+            assert self.tracking_off(request) in (None, (opens, clicks))
+
     def test_success_gives_the_providers_id(self, configured: Provider) -> None:
         assert configured.send(PLAIN) == Accepted(self.success_id)
 

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from base64 import b64decode
 from collections.abc import Iterator
@@ -169,6 +170,13 @@ class TestMailgun(ProviderContract):
             )
             for to in ([(one,) for one in kinds["to"]] if alone else [kinds["to"]])
         ]
+
+    def tracking_off(self, request: Request) -> tuple[bool, bool]:
+        if request.headers["content-type"].startswith("multipart/"):
+            bodies = re.findall(rb'name="o:tracking-(\w+)"\r\n(?:.+\r\n)*\r\nno\r\n', request.body)
+            return b"opens" in bodies, b"clicks" in bodies
+        fields = parse_qs(request.body.decode())
+        return tuple(fields.get(f"o:tracking-{what}") == ["no"] for what in ("opens", "clicks"))
 
     def complaint(self, words: str) -> Reply:
         return error(400, words)

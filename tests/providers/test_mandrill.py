@@ -122,6 +122,10 @@ class TestMandrill(JsonContract):
     def as_filed(self, file: Attachment) -> Attachment:
         return replace(file, filename=file.content_id or file.filename)
 
+    def tracking_off(self, request: Request) -> tuple[bool, bool]:
+        message = json.loads(request.body)["message"]
+        return tuple(message.get(name) is False for name in ("track_opens", "track_clicks"))
+
     def complaint(self, words: str) -> Reply:
         return error("ValidationError", words)
 

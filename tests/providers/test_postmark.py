@@ -133,6 +133,10 @@ class TestPostmark(JsonContract):
         message["Headers"] = {header["Name"]: header["Value"] for header in headers}
         return message, message.pop("Metadata")["attempt_id"]
 
+    def tracking_off(self, request: Request) -> tuple[bool, bool]:
+        message = json.loads(request.body)
+        return message.get("TrackOpens") is False, message.get("TrackLinks") == "None"
+
     def complaint(self, words: str) -> Reply:
         return error(402, words)
 

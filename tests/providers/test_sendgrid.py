@@ -183,6 +183,12 @@ class TestSendGrid(ProviderContract):
             for envelope in envelopes
         ]
 
+    def tracking_off(self, request: Request) -> tuple[bool, bool]:
+        told = json.loads(request.body).get("tracking_settings", {})
+        opens, clicks = told.get("open_tracking"), told.get("click_tracking")
+        # It has two switches for clicks: links in the text are wrapped by the second.
+        return opens == {"enable": False}, clicks == {"enable": False, "enable_text": False}
+
     def complaint(self, words: str) -> Reply:
         return about(None, words)
 

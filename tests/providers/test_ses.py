@@ -149,6 +149,11 @@ class TestSes(ProviderContract):
             )
         ]
 
+    def tracking_off(self, request: Request) -> tuple[bool, bool]:
+        told = json.loads(request.body).get("ConfigurationOverrides", {}).get("Tracking", {})
+        names = ("OpenTrackingEnabled", "ClickTrackingEnabled")
+        return tuple(told.get(name) == "DISABLED" for name in names)
+
     def complaint(self, words: str) -> Reply:
         return error(403, "SignatureDoesNotMatch", words)
 

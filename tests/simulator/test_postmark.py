@@ -43,6 +43,8 @@ def without(name):
         (POSTMARK | {"Metadata": {"k" * 21: "v"}}, 300, "Metadata keys may have 20 characters."),
         (POSTMARK | {"Metadata": {"k": "v" * 81}}, 300, "Metadata values may have 80 characters."),
         (POSTMARK | {"Metadata": {"k": "v", "K": "v"}}, 300, "Metadata may have 10 keys"),
+        (POSTMARK | {"TrackOpens": "no"}, 403, "Invalid request field(s): 'TrackOpens'."),
+        (POSTMARK | {"TrackLinks": "no"}, 300, "Invalid 'TrackLinks': use one of None, "),
         (POSTMARK | {"MessageStream": "other"}, 1235, "The 'MessageStream' provided does not"),
         (POSTMARK | {"Headers": [{"Name": "X-A", "Value": "a\r\nb"}]}, 300, "Invalid header"),
         (POSTMARK | {"Attachments": [FILE | {"Content": "?"}]}, 300, "The Content of the"),

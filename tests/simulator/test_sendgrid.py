@@ -45,6 +45,12 @@ def person(email):
         ("personalizations.0.to", [person("reject@x.example")], "personalizations.0.to.0.email"),
         ("personalizations.0.cc", [person("reject+a@x.example")], "personalizations.0.cc.0.email"),
         ("personalizations.0.from", person("o"), "personalizations.0.from.email"),
+        ("tracking_settings", {"open_tracking": False}, "tracking_settings.open_tracking"),
+        (
+            "tracking_settings",
+            {"click_tracking": {"enable": "no"}},
+            "tracking_settings.click_tracking.enable",
+        ),
         ("subject", None, "subject"),
         ("subject", "", "subject"),
         ("content", None, "content"),

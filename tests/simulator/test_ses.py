@@ -62,6 +62,16 @@ MANY = [f"a{number}@example.net" for number in range(26)]
             "Invalid tag name",
         ),
         (
+            changed("ConfigurationOverrides", {"Tracking": {"OpenTrackingEnabled": "no"}}),
+            "BadRequestException",
+            "1 validation error detected: Value 'no' at 'configurationOverrides.tracking.openT",
+        ),
+        (
+            changed("ConfigurationOverrides", {"Tracking": {"ClickTrackingEnabled": False}}),
+            "SerializationException",
+            "Unexpected type for ClickTrackingEnabled",
+        ),
+        (
             changed("Content.Simple.Headers", [{"Name": "Subject", "Value": "x"}]),
             "BadRequestException",
             "Header Subject cannot be set",
