@@ -1,6 +1,6 @@
 """Choosing whom to ask: what is known of the providers, put before the router's decision."""
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -164,7 +164,7 @@ class Chooser:
         return Candidate(name, probe=fitness.needs_probe)
 
 
-class _Candidates(MutableMapping[str, Candidate]):
+class _Candidates(Mapping[str, Candidate]):
     """Providers by name, in their order; each is looked at when somebody asks for it.
 
     The first is mostly the one that is chosen.
@@ -182,9 +182,6 @@ class _Candidates(MutableMapping[str, Candidate]):
 
     def __setitem__(self, name: str, candidate: Candidate) -> None:
         self._seen[name] = candidate
-
-    def __delitem__(self, name: str) -> None:
-        del self._seen[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._seen)

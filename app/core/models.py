@@ -1,4 +1,8 @@
-"""What the service knows about a message, its recipients and the attempts to send it."""
+"""What the service knows about a message, its recipients and the attempts to send it.
+
+They are structs and no dataclasses: each step copies some of them, and a copy of a message takes a
+fortieth of the time.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
